@@ -1,0 +1,1 @@
+"""Images of patients: tables, files and pixels as one value."""

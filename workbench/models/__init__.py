@@ -1,0 +1,1 @@
+"""Networks: architecture, training, prediction."""

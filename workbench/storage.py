@@ -1,0 +1,155 @@
+"""How values lie on disk: one folder each, written whole or not at all, checked byte for byte, never unpickled.
+
+A saved value is a folder with ``workbench.json`` (its kind, format and the SHA-256 of every other file) beside files
+in plain formats: Parquet, JSON, YAML, NPY/NPZ without objects, safetensors. Opening one from a stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import FileError
+from workbench.provenance import file_digest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MANIFEST = "workbench.json"
+FORMAT = 1
+
+
+@contextmanager
+def writing(folder: str | Path, kind: str) -> Iterator[Path]:
+    """Give a scratch folder to fill; when the block ends well, it takes the place of `folder` in one step.
+
+    A block that raises leaves `folder` as it was. An existing `folder` is replaced only if it holds a saved value.
+
+    Raises
+    ------
+    FileError : where `folder` is a file, or a folder with something else in it.
+    """
+    target = Path(folder)
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file()):
+        message = f"{target} already holds something that Workbench did not save; choose another folder, or empty it."
+        raise FileError(message)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield scratch
+        files = {path.relative_to(scratch).as_posix(): file_digest(path) for path in _files(scratch)}
+        write_json(scratch / MANIFEST, {"kind": kind, "format": FORMAT, "files": files})
+        _swap(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def reading(folder: str | Path, kind: str) -> Path:
+    """Check that `folder` is a whole, unchanged saved value of this `kind`, and return its path.
+
+    Raises
+    ------
+    FileError : where it is missing, a pickle, of another kind or a later format, or has a file changed or lost.
+    """
+    path = Path(folder)
+    if path.is_file():
+        raise FileError(_not_a_folder(path, kind))
+    if not path.is_dir():
+        message = f"{path} does not exist; give the folder that {kind}.save(…) wrote."
+        raise FileError(message)
+    if not (path / MANIFEST).is_file():
+        message = f"{path} has no {MANIFEST}: it is not a saved {kind}. Give the folder that {kind}.save(…) wrote."
+        raise FileError(message)
+    manifest = read_json(path / MANIFEST)
+    if manifest.get("kind") != kind:
+        message = (
+            f"{path} holds a saved {manifest.get('kind')}, not a {kind}; open it with {manifest.get('kind')}.load(…)."
+        )
+        raise FileError(message)
+    if manifest.get("format", FORMAT + 1) > FORMAT:
+        message = (
+            f"{path} was saved in format {manifest.get('format')}, newer than this Workbench reads ({FORMAT}); update."
+        )
+        raise FileError(message)
+    for name, expected in manifest.get("files", {}).items():
+        if not (path / name).is_file():
+            message = f"{path / name} is missing from the saved {kind}; copy the whole folder again."
+            raise FileError(message)
+        if file_digest(path / name) != expected:
+            message = f"{path / name} has changed since the {kind} was saved (its SHA-256 differs); take a sound copy."
+            raise FileError(message)
+    return path
+
+
+def saved_kind(folder: str | Path) -> str | None:
+    """Name the kind of value saved in `folder`, or None where there is none."""
+    manifest = Path(folder) / MANIFEST
+    return read_json(manifest).get("kind") if manifest.is_file() else None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON with sorted keys."""
+    path.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, naming it where it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        message = f"{path} is not readable JSON ({error}); it may have been cut short or edited."
+        raise FileError(message) from error
+
+
+def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
+    """Read an ``.npy`` file; one that holds Python objects (a pickle) is refused."""
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        message = f"{path} cannot be read as a plain NumPy array ({error}); arrays of objects are never unpickled."
+        raise FileError(message) from error
+
+
+def is_pickle(path: Path) -> bool:
+    """Tell whether a file is a pickle, or an archive that holds one (as ``torch.save`` writes)."""
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    return head[:1] == b"\x80" or (head[:2] == b"PK" and b".pkl" in head)
+
+
+def _not_a_folder(path: Path, kind: str) -> str:
+    if is_pickle(path):
+        return (
+            f"{path} is a pickle, which can run any code when opened, so Workbench never opens one. If you trust its "
+            "maker: state = torch.load(path, weights_only=True); net.load_state_dict(state); "
+            "model = wb.Model.wrap(net, classes=…)."
+        )
+    return f"{path} is a file; a saved {kind} is a folder. Give the folder that {kind}.save(…) wrote."
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _swap(scratch: Path, target: Path) -> None:
+    """Put `scratch` where `target` is; the old one is kept until the new one stands."""
+    scratch.chmod(0o755)
+    if not target.exists():
+        scratch.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    target.rename(old / "value")
+    try:
+        scratch.rename(target)
+    except OSError:
+        (old / "value").rename(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
