@@ -23,6 +23,18 @@ DISTRIBUTION = "medical-imaging-workbench"
 RECORDED = ("numpy", "pandas", "scipy", "torch", "monai", "shap", "matplotlib")
 
 
+@functools.cache
+def installed_versions() -> dict[str, str]:
+    """Versions of Python, this package and the recorded libraries, whether or not they are imported yet."""
+    versions = {"python": platform.python_version()}
+    for name in (DISTRIBUTION, *RECORDED):
+        try:
+            versions["workbench" if name == DISTRIBUTION else name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
 @dataclass(frozen=True)
 class Provenance:
     """How one value was made. Every value carries one, and every exported figure holds its text.
@@ -44,7 +56,7 @@ class Provenance:
     content: str
     parents: Mapping[str, Provenance] = field(default_factory=dict)
     seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=lambda: installed_versions())
+    versions: Mapping[str, str] = field(default_factory=installed_versions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
@@ -141,35 +153,26 @@ class Provenance:
         return render("provenance.html", provenance=self)
 
 
-@functools.cache
-def installed_versions() -> dict[str, str]:
-    """Versions of Python, this package and the recorded libraries, whether or not they are imported yet."""
-    versions = {"python": platform.python_version()}
-    for name in (DISTRIBUTION, *RECORDED):
-        try:
-            versions["workbench" if name == DISTRIBUTION else name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def plain(value: Any) -> Any:
-    """Turn settings into JSON types: tuples to lists, NumPy scalars to numbers, paths and dtypes to text."""
+    """Turn settings into JSON types: tuples to lists, NumPy scalars to numbers, paths, dtypes and functions to text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        items = [plain(item) for item in value]
-        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in value), key=repr)
+    return _plain_object(value)
+
+
+def _plain_object(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, PurePath):
         return value.as_posix()
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
     if hasattr(value, "tolist"):
-        return value.tolist()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return plain(value.tolist())
     return getattr(value, "__name__", None) or str(value)
 
 

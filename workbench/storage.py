@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from workbench.errors import FileError
 from workbench.provenance import file_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
 MANIFEST = "workbench.json"

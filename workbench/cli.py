@@ -1,0 +1,278 @@
+"""The verbs for a shell: ``workbench demo | lab | load | train | predict | explain | audit | figure | show-provenance``.
+
+Nothing heavy is imported before a verb is known, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import __version__
+from workbench.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return 0, or 2 where the input was wrong (said in a sentence on stderr)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"workbench {options.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"workbench {options.verb}: stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="workbench",
+        description="Load a cohort of medical images, train a model, see what it looks at, measure whom it fails.",
+    )
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    for add in (
+        _add_demo,
+        _add_lab,
+        _add_load,
+        _add_train,
+        _add_predict,
+        _add_explain,
+        _add_audit,
+        _add_figure,
+        _add_show,
+    ):
+        add(verbs)
+    return parser
+
+
+def _add_demo(verbs: Any) -> None:
+    verb = verbs.add_parser("demo", help="train, explain and audit on a generated cohort; ends with one HTML page")
+    verb.add_argument("--out", type=Path, default=Path("workbench-demo"), help="folder for figures, tables and page")
+    verb.add_argument("--images", type=int, default=None, help="images a cohort (default: the phantom's own)")
+    verb.add_argument("--epochs", type=int, default=None, help="epochs at most (default: the training's own)")
+    verb.add_argument("--seed", type=int, default=7)
+    verb.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from workbench.reports.demo import demo
+
+    page = demo(options.out, images=options.images, epochs=options.epochs, seed=options.seed)
+    print(f"Open this page in a browser:\n{page.resolve()}")
+
+
+def _add_lab(verbs: Any) -> None:
+    verb = verbs.add_parser("lab", help="open JupyterLab on the start notebook (this machine only, with a token)")
+    verb.add_argument("--port", type=int, default=8888)
+    verb.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    verb.set_defaults(run=_lab)
+
+
+def _lab(options: argparse.Namespace) -> None:
+    from workbench.lab import lab
+
+    if code := lab(port=options.port, browser=not options.no_browser):
+        message = f"JupyterLab stopped with exit code {code}; its last lines above say why."
+        raise InputError(message)
+
+
+def _add_load(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "load", help="make a cohort of a named set, a table, a folder or a MedMNIST file, and save it"
+    )
+    verb.add_argument("source", help="phantom-mammography, another set's name, a CSV/Excel/Parquet table, or a folder")
+    verb.add_argument("--out", type=Path, required=True, help="folder for the cohort")
+    for column in ("image", "label", "patient", "mask"):
+        verb.add_argument(f"--{column}", help=f"the table's column of {column}s")
+    verb.add_argument("--attributes", help="columns to break results down by, with commas between")
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a phantom's knob, e.g. shortcut=0.9"
+    )
+    verb.set_defaults(run=_load)
+
+
+def _load(options: argparse.Namespace) -> None:
+    from workbench.cohorts.load import load
+
+    settings = {
+        name: getattr(options, name) for name in ("image", "label", "patient", "mask") if getattr(options, name)
+    }
+    if options.attributes:
+        settings["attributes"] = _names(options.attributes)
+    cohort = load(options.source, **settings, **_settings(options.set))
+    print(f"{cohort!r}\nSaved in {cohort.save(options.out)}")
+
+
+def _add_train(verbs: Any) -> None:
+    verb = verbs.add_parser("train", help="split a saved cohort by patient, train, and predict the test part")
+    verb.add_argument("cohort", type=Path, help="folder that `workbench load` wrote")
+    verb.add_argument("--out", type=Path, required=True, help="folder for model, test cohort and predictions")
+    verb.add_argument("--network", default=None, help="compact (default), resnet10, resnet18, densenet121, …")
+    verb.add_argument("--epochs", type=int, default=None)
+    verb.add_argument("--seed", type=int, default=0)
+    verb.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from workbench.cohorts.cohort import Cohort
+    from workbench.models.train import train
+
+    settings = {name: getattr(options, name) for name in ("network", "epochs") if getattr(options, name) is not None}
+    learn, tune, test = Cohort.load(options.cohort).split(by="patient", seed=options.seed)
+    # Stopped at any moment, the same command goes on from the checkpoint to the same weights.
+    model = train(learn, tune, seed=options.seed, checkpoint=options.out / "checkpoint", **settings)
+    model.save(options.out / "model")
+    test.save(options.out / "test")
+    model.predict(test).save(options.out / "predictions")
+    print(f"{model!r}\nSaved model, test and predictions in {options.out}")
+
+
+def _add_predict(verbs: Any) -> None:
+    verb = verbs.add_parser("predict", help="score a saved cohort with a saved model")
+    verb.add_argument("model", type=Path)
+    verb.add_argument("cohort", type=Path)
+    verb.add_argument("--out", type=Path, required=True)
+    verb.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from workbench.cohorts.cohort import Cohort
+    from workbench.models.model import Model
+
+    predictions = Model.load(options.model).predict(Cohort.load(options.cohort))
+    print(f"{predictions!r}\nSaved in {predictions.save(options.out)}")
+
+
+def _add_explain(verbs: Any) -> None:
+    verb = verbs.add_parser("explain", help="make heat maps of a saved model on a saved cohort")
+    verb.add_argument("model", type=Path)
+    verb.add_argument("cohort", type=Path)
+    verb.add_argument("--out", type=Path, required=True)
+    verb.add_argument("--method", default="gradcam", help="gradcam (default) or shap")
+    verb.add_argument("--target", default="predicted", help="a class, 'predicted' (default) or 'true'")
+    verb.add_argument("--first", type=int, default=None, metavar="N", help="only the first N images")
+    verb.set_defaults(run=_explain)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from workbench.cohorts.cohort import Cohort
+    from workbench.explain.attribute import explain
+    from workbench.models.model import Model
+
+    cohort = Cohort.load(options.cohort)
+    if options.first is not None:
+        cohort = cohort.subset(cohort.ids[: options.first])
+    maps = explain(Model.load(options.model), cohort, options.method, target=options.target)
+    print(f"{maps!r}\nSaved in {maps.save(options.out)}")
+
+
+def _add_audit(verbs: Any) -> None:
+    verb = verbs.add_parser("audit", help="measure a table of scores, overall and by subgroup")
+    verb.add_argument("scores", type=Path, help="a CSV/Excel/Parquet table of scores, or saved predictions")
+    verb.add_argument(
+        "--by", action="append", default=[], help="attribute, or several with commas for their intersection"
+    )
+    for column in ("label", "score", "patient"):
+        verb.add_argument(f"--{column}", help=f"the table's column of {column}s")
+    verb.add_argument("--threshold", type=float, default=None)
+    verb.add_argument("--out", type=Path, default=None, help="folder to save the audit in")
+    verb.set_defaults(run=_audit)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from workbench.audit.assess import audit
+    from workbench.predictions import Predictions
+    from workbench.storage import saved_kind
+
+    settings = {name: getattr(options, name) for name in ("label", "score", "patient", "threshold")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    by = [names[0] if len(names) == 1 else tuple(names) for names in map(_names, options.by)]
+    scores = Predictions.load(options.scores) if saved_kind(options.scores) else options.scores
+    result = audit(scores, by=by, **settings)
+    print(result.to_frame().to_string(index=False, float_format="%.3f", max_colwidth=60))
+    if options.out:
+        print(f"Saved in {result.save(options.out)}")
+
+
+def _add_figure(verbs: Any) -> None:
+    verb = verbs.add_parser("figure", help="draw a saved value into a PDF, SVG or PNG that knows its provenance")
+    verb.add_argument("kind", help="attribution-grid, roc, forest")
+    verb.add_argument(
+        "values", type=Path, nargs="+", help="the saved audit; for attribution-grid the maps, then the cohort"
+    )
+    verb.add_argument("--out", type=Path, required=True, help="file ending in .pdf, .svg or .png")
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, e.g. metric=sensitivity"
+    )
+    verb.set_defaults(run=_figure)
+
+
+def _figure(options: argparse.Namespace) -> None:
+    from workbench import figures
+    from workbench.audit.result import Audit
+    from workbench.cohorts.cohort import Cohort
+    from workbench.explain.attributions import Attributions
+
+    takes = {"attribution-grid": (Attributions, Cohort), "roc": (Audit,), "forest": (Audit,)}
+    if options.kind not in takes:
+        raise unknown_name("figure", options.kind, takes)
+    if len(options.values) != len(takes[options.kind]):
+        wanted = " and ".join(kind.__name__ for kind in takes[options.kind])
+        message = f"{options.kind} takes {wanted}, one folder each; {len(options.values)} given."
+        raise InputError(message)
+    values = [kind.load(folder) for kind, folder in zip(takes[options.kind], options.values, strict=True)]
+    draw = getattr(figures, options.kind.replace("-", "_"))
+    draw(*values, **_settings(options.set)).savefig(options.out)
+    print(options.out)
+
+
+def _add_show(verbs: Any) -> None:
+    verb = verbs.add_parser("show-provenance", help="tell what made a figure or a saved value")
+    verb.add_argument("path", type=Path, help="a PDF, SVG or PNG drawn by Workbench, or a saved value's folder")
+    verb.add_argument("--json", action="store_true", help="the whole record, for a program")
+    verb.set_defaults(run=_show)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from workbench.provenance import Provenance
+
+    if options.path.is_dir():
+        provenance = Provenance.load(options.path)
+    else:
+        from workbench.figures import read_provenance
+
+        provenance = read_provenance(options.path)
+    if options.json:
+        print(provenance.to_json())
+        return
+    print(provenance.lineage())
+    print("made with " + ", ".join(f"{name} {version}" for name, version in provenance.versions.items()))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``name=value`` pairs; a value that reads as JSON (a number, a list, true) is that, else text."""
+    import json
+
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            message = f"--set {pair!r} needs the form NAME=VALUE, for example --set shortcut=0.9."
+            raise InputError(message)
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
