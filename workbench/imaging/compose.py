@@ -131,7 +131,8 @@ def overlay(
     index = np.floor(127.5 + 127.5 * strength + 0.5) if signed else np.floor(255 * strength + 0.5)
     colour = _colormap(cmap or (DIVERGING if signed else SEQUENTIAL))[index.astype(np.uint8)].astype(np.float64)
     alpha = (opacity * np.abs(strength))[..., None]
-    return np.floor((1 - alpha) * to_rgb(grey) + alpha * colour + 0.5).astype(np.uint8)
+    blended: np.ndarray = np.floor((1 - alpha) * to_rgb(grey) + alpha * colour + 0.5)
+    return blended.astype(np.uint8)
 
 
 def relative(heat: np.ndarray, limit: float, *, signed: bool) -> np.ndarray:
