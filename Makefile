@@ -32,7 +32,9 @@ bench: $(VENV)/.installed-dev
 
 # A Chromium that is there is used; else Playwright fetches its own; else the tests that need one are skipped.
 browser: $(VENV)/.installed-dev
-	@$(BIN)/python tests/browser/find_chromium.py >/dev/null || $(BIN)/playwright install chromium \
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  command -v $$name >/dev/null && exit 0; \
+	done; $(BIN)/playwright install chromium \
 	  || echo "No browser found and none could be fetched: the tests that click are skipped."
 
 $(VENV)/.installed: pyproject.toml constraints.txt
