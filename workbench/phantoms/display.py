@@ -1,0 +1,25 @@
+"""The display curve: log-exposure to 12-bit grey levels and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+TOP = 4095
+# Log-exposure shown as middle grey, and how fast grey changes about it.
+MIDDLE, LATITUDE = 0.75, 1.15
+
+
+def to_grey(exposure: np.ndarray) -> np.ndarray:
+    """Return 12-bit grey levels (uint16): a logistic curve, like the VOI LUT function SIGMOID of DICOM PS3.3 C.11.2.1.3.
+
+    It is strictly monotone and never clips: only rounding to whole levels loses anything.
+    """
+    return np.rint(TOP * special.expit((exposure - MIDDLE) / LATITUDE)).astype(np.uint16)
+
+
+def from_grey(grey: np.ndarray) -> np.ndarray:
+    """Return the log-exposure of grey levels: the inverse of :func:`to_grey`, up to rounding."""
+    # Levels 0 and 4095 stand for half a level from the ends, whose logits would be infinite.
+    share = np.clip(np.asarray(grey, np.float32), 0.25, TOP - 0.25) / TOP
+    return MIDDLE + LATITUDE * special.logit(share)
