@@ -3,18 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from workbench.errors import InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # In a two-class task the last class is the positive one, so words of absence stand first and words of disease last.
 NEGATIVE = frozenset(
-    "0 -1 - n no neg negative false normal healthy benign control controls absent none nothing".split()
+    [
+        "0",
+        "-1",
+        "-",
+        "n",
+        "no",
+        "neg",
+        "negative",
+        "false",
+        "normal",
+        "healthy",
+        "benign",
+        "control",
+        "controls",
+        "absent",
+        "none",
+        "nothing",
+    ]
 ) | {"no finding", "no disease", "not present"}
 POSITIVE = frozenset(
-    "1 + y yes pos positive true abnormal malignant cancer tumor tumour disease diseased case cases present".split()
+    [
+        "1",
+        "+",
+        "y",
+        "yes",
+        "pos",
+        "positive",
+        "true",
+        "abnormal",
+        "malignant",
+        "cancer",
+        "tumor",
+        "tumour",
+        "disease",
+        "diseased",
+        "case",
+        "cases",
+        "present",
+    ]
 )
 NEGATING = ("no ", "no-", "no_", "non ", "non-", "non_", "not ", "not-", "not_", "without ")
 
