@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TYPE_CHECKING
 from xml.parsers import expat
 
 from workbench.errors import FileError
 from workbench.provenance import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Under this name a PNG file keeps the record; figure.py writes it.
 PNG_KEY = "workbench:provenance"

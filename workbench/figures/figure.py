@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from workbench.figures.style import inches, styled
 from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from matplotlib.text import Text
 
 FOLDER = Path(__file__).parent / "styles"

@@ -1,0 +1,93 @@
+"""One HTML page that carries everything it shows: text, figures, tables, provenance. It opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.html import render
+from workbench.imaging.compose import data_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from workbench.provenance import Provenance
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One part of a page; what is empty is left out. All text is escaped.
+
+    Parameters
+    ----------
+    heading : the section's title.
+    text : paragraphs, parted by an empty line.
+    notices : what to notice, a sentence each.
+    figure : a matplotlib figure; it is embedded as PNG.
+    alt : what the figure shows, for those who cannot see it; needed with a figure.
+    table : a DataFrame; numbers are shown with three digits, missing ones as a dash.
+    """
+
+    heading: str
+    text: str = ""
+    notices: Sequence[str] = field(default_factory=tuple)
+    figure: Figure | None = None
+    alt: str = ""
+    table: pd.DataFrame | None = None
+
+
+def page(
+    sections: Sequence[Section], path: str | Path, *, title: str, lead: str = "", provenance: Provenance | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Path:  # fmt: skip
+    """Write one self-contained page, light or dark as the reader's system is, and fit to print.
+
+    Parameters
+    ----------
+    sections : in reading order.
+    path : the HTML file to write.
+    title, lead : the heading and the sentences below it.
+    provenance : how the page's numbers came about; shown as a tree at the end.
+    files : links to files beside the page, ``{"figures/forest.pdf": "Forest plot, vector"}``.
+
+    Returns
+    -------
+    The path.
+    """
+    shown = [
+        {
+            "heading": part.heading,
+            "paragraphs": [text.strip() for text in part.text.split("\n\n") if text.strip()],
+            "notices": list(part.notices),
+            "picture": None if part.figure is None else _picture(part.figure),
+            "alt": part.alt or part.heading,
+            "columns": [] if part.table is None else [str(name) for name in part.table.columns],
+            "rows": []
+            if part.table is None
+            else [[_cell(v) for v in row] for row in part.table.itertuples(index=False)],
+        }
+        for part in sections
+    ]
+    tree = "" if provenance is None else provenance.lineage()
+    html = render("page.html", title=title, lead=lead, sections=shown, lineage=tree, files=dict(files or {}))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(html, encoding="utf-8")
+    return Path(path)
+
+
+def _picture(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=220)
+    return data_uri(stream.getvalue())
+
+
+def _cell(value: Any) -> tuple[str, bool]:
+    """Return a cell's text, and whether it is a number."""
+    if isinstance(value, float):
+        return ("–" if value != value else f"{value:.3f}"), True  # noqa: PLR0124  # NaN differs from itself
+    return str(value), isinstance(value, int)
