@@ -113,7 +113,9 @@ def shared_position_weights(first: Anatomy, second: Anatomy) -> tuple[np.ndarray
     counts = [np.bincount(view.depth, minlength=cells).astype(float) for view in (first, second)]
     common = np.sqrt(counts[0] * counts[1])
     return tuple(  # type: ignore[return-value]
-        common[view.depth] / count[view.depth] / common.sum() if common.any() else np.full(len(view.depth), 1 / len(view.depth))
+        common[view.depth] / count[view.depth] / common.sum()
+        if common.any()
+        else np.full(len(view.depth), 1 / len(view.depth))
         for view, count in zip((first, second), counts, strict=True)
     )
 
@@ -180,7 +182,13 @@ def _muscle_brightness(rng: np.random.Generator, muscle: np.ndarray, shape: tupl
 
 
 def _glandular(
-    rng: np.random.Generator, build: Build, *, inside: np.ndarray, muscle: np.ndarray, radius: np.ndarray, angle: np.ndarray
+    rng: np.random.Generator,
+    build: Build,
+    *,
+    inside: np.ndarray,
+    muscle: np.ndarray,
+    radius: np.ndarray,
+    angle: np.ndarray,
 ) -> np.ndarray:
     """Return the share of glandular tissue, 0–1: a cone with its tip at the nipple, cut into lobes by fat."""
     shape = inside.shape

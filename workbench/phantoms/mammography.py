@@ -29,9 +29,9 @@ CLASSES = ("healthy", "cancer")
 ATTRIBUTES = ("age_band", "density", "site", "ethnicity", "view", "marker")
 DENSE = ("C", "D")
 # How conspicuous lesions are: most are plain, some subtle, a few all but hidden.
-STRENGTHS, STRENGTH_WEIGHTS = (1.0, 0.55, 0.22), (0.72, 0.18, 0.10)
+STRENGTHS, STRENGTH_WEIGHTS = (1.0, 0.4, 0.06), (0.85, 0.1, 0.05)
 # Quantum noise, in standard deviations of the texture, per pixel of 1 mm.
-QUANTUM = 0.11
+QUANTUM = 0.2
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ def _pictures(patient: Patient, knobs: Knobs) -> Iterator[Picture]:
     """Yield the CC and the MLO view of one patient."""
     bank = lesion_bank(film(knobs.shape)[2])
     build = draw_build(_stream(knobs, patient, 3), patient.density)
-    views = [draw_anatomy(_stream(knobs, patient, 4 + k), build, view=v, shape=knobs.shape) for k, v in enumerate(VIEWS)]
+    views = [
+        draw_anatomy(_stream(knobs, patient, 4 + k), build, view=v, shape=knobs.shape) for k, v in enumerate(VIEWS)
+    ]
     weights = shared_position_weights(views[0], views[1])
     lesion_draw = _stream(knobs, patient, 6)
     template = int(lesion_draw.integers(len(bank.kinds)))
@@ -245,7 +247,8 @@ def _card(truth: dict[str, Any], *, shortcut: float) -> dict[str, Any]:
     planted = f" At site North a lead marker goes with the label (shortcut {shortcut:g})." if shortcut else ""
     return {
         "name": NAME,
-        "description": "Generated mammograms (CC and MLO) with known lesions, for teaching and for testing methods." + planted,
+        "description": "Generated mammograms (CC and MLO) with known lesions, for teaching and for testing methods."
+        + planted,
         "origin": "generated",
         "licence": "CC0-1.0",
         "consent": "no person: every patient is invented, and the ethnicities are fictional",

@@ -15,9 +15,7 @@ LETTERS = {
 }
 
 
-def draw_marker(
-    rng: np.random.Generator, laterality: str, *, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_marker(rng: np.random.Generator, laterality: str, *, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the lead's log-exposure (float32) and the marker's box (bool), both ``(H, W)``, as in a left image.
 
     The letter is drawn mirrored for a right breast, since that image is mirrored afterwards.
