@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from workbench.cohorts.cohort import Cohort
 
 MISSING = "missing"
@@ -73,9 +75,11 @@ def text_search(table: pd.DataFrame, words: str) -> np.ndarray:
     kept = np.ones(len(table), dtype=bool)
     if not words.strip():
         return kept
-    whole = table.index.astype(str).str.cat([table[name].astype(str) for name in table.columns], sep=" ").str.casefold()
+    cells = [[str(image_id) for image_id in table.index]]
+    cells += [[MISSING if pd.isna(cell) else str(cell) for cell in table[name]] for name in table.columns]
+    rows = [" ".join(row).casefold() for row in zip(*cells, strict=True)]
     for word in words.casefold().split():
-        kept &= np.asarray(whole.str.contains(word, regex=False), dtype=bool)
+        kept &= np.array([word in row for row in rows], dtype=bool)
     return kept
 
 
@@ -100,11 +104,11 @@ def _rank(value: object) -> tuple[int, float, str]:
 def _bands(values: pd.Series) -> pd.Series:
     edges = np.linspace(float(values.min()), float(values.max()), BANDS + 1)
     whole = pd.api.types.is_integer_dtype(values) or bool((values.dropna() % 1 == 0).all())
-    edges = np.unique(np.floor(edges[:-1])).tolist() + [float(values.max())] if whole else edges.tolist()
-    names = [f"{low:g}–{high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    edges = [*np.unique(np.floor(edges[:-1])).tolist(), float(values.max())] if whole else edges.tolist()
+    names = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
     if whole:
         # Whole numbers belong to one band each, so it is named by its first and its last.
-        names = [f"{low:g}–{high - 1:g}" for low, high in zip(edges[:-2], edges[1:-1], strict=True)]
+        names = [f"{low:g}–{high - 1:g}" for low, high in pairwise(edges[:-1])]
         names.append(f"{edges[-2]:g}–{edges[-1]:g}")
     banded = pd.cut(values, bins=edges, labels=names, right=False, include_lowest=True)
     banded = banded.mask(values == edges[-1], names[-1])

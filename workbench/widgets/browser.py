@@ -80,8 +80,8 @@ class CohortBrowser(anywidget.AnyWidget):
                 self.send({**content, "tell": "image", **record, "facts": facts(self.cohort, content["id"])}, [plane])
             elif content["ask"] == "mask":
                 mask = self.cohort.mask(content["id"], content["name"])
-                empty = mask is None or not mask.any()
-                self.send({**content, "tell": "mask", "empty": empty}, [] if empty else [mask_plane(mask)])
+                planes = [mask_plane(mask)] if mask is not None and mask.any() else []
+                self.send({**content, "tell": "mask", "empty": not planes}, planes)
         except InputError as error:
             self.send({**content, "tell": "error", "of": content["ask"], "text": str(error)})
 

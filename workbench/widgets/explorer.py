@@ -66,15 +66,21 @@ class Explorer(anywidget.AnyWidget):
     _css = source("theme.css", "explorer.css")
 
     cases = traitlets.Dict(help="Columns of the gallery: id, label, predicted, score, outcome.").tag(sync=True)
-    choices = traitlets.Dict(help="What can be chosen: methods, targets, outlines, outcomes; colour tables.").tag(sync=True)
+    choices = traitlets.Dict(help="What can be chosen: methods, targets, outlines, outcomes; colour tables.").tag(
+        sync=True
+    )
     selected = traitlets.Unicode(help="Id of the case shown large.").tag(sync=True)
     method = traitlets.Unicode("gradcam").tag(sync=True)
     target = traitlets.Unicode("predicted").tag(sync=True)
     outcome = traitlets.Unicode("all", help="Cases the gallery shows.").tag(sync=True)
     order = traitlets.Unicode("cohort", help="'cohort', 'wrong', 'high' or 'low'.").tag(sync=True)
     opacity = traitlets.Float(0.8, min=0, max=1).tag(sync=True)
-    center = traitlets.Float(None, allow_none=True, help="Window centre in stored values; None: the image's own.").tag(sync=True)
-    width = traitlets.Float(None, allow_none=True, help="Window width in stored values; None: the image's own.").tag(sync=True)
+    center = traitlets.Float(None, allow_none=True, help="Window centre in stored values; None: the image's own.").tag(
+        sync=True
+    )
+    width = traitlets.Float(None, allow_none=True, help="Window width in stored values; None: the image's own.").tag(
+        sync=True
+    )
     outline = traitlets.Unicode("", help="Mask whose contour is drawn; empty for none.").tag(sync=True)
     slice_index = traitlets.Int(-1, help="Slice of a volume; -1: the middle one.").tag(sync=True)
 
@@ -92,7 +98,11 @@ class Explorer(anywidget.AnyWidget):
             "name": cohort.name,
         }  # fmt: skip
         super().__init__(
-            cases=gallery_columns(self.predictions), choices=choices, selected=cohort.ids[0], method=method, target=target
+            cases=gallery_columns(self.predictions),
+            choices=choices,
+            selected=cohort.ids[0],
+            method=method,
+            target=target,
         )
         self.on_msg(self._answer)
 
@@ -105,7 +115,7 @@ class Explorer(anywidget.AnyWidget):
         key = (image_id, name, chosen)
         if key not in self._maps:
             # SHAP compares with other images: of one image alone there are none.
-            settings = {"background": self.cohort} if "background" in check_settings(name, {}) else {}
+            settings: dict[str, Any] = {"background": self.cohort} if "background" in check_settings(name, {}) else {}
             self._maps[key] = explain(self.model, self.cohort.subset([image_id]), name, target=chosen, **settings)
         return self._maps[key]
 
@@ -154,8 +164,8 @@ class Explorer(anywidget.AnyWidget):
 
     def _mask(self, content: dict[str, Any]) -> None:
         mask = self.cohort.mask(content["id"], content["name"])
-        empty = mask is None or not mask.any()
-        self.send({**content, "tell": "mask", "empty": empty}, [] if empty else [mask_plane(mask)])
+        planes = [mask_plane(mask)] if mask is not None and mask.any() else []
+        self.send({**content, "tell": "mask", "empty": not planes}, planes)
 
     def _map(self, content: dict[str, Any]) -> None:
         image_id = content["id"]
@@ -200,7 +210,9 @@ def gallery_columns(predictions: Predictions) -> dict[str, list[Any]]:
     binary = len(names) == 2
     right = best == labels
     if binary:
-        outcome = [f"{'true' if ok else 'false'} {'positive' if k else 'negative'}" for ok, k in zip(right, best, strict=True)]
+        outcome = [
+            f"{'true' if ok else 'false'} {'positive' if k else 'negative'}" for ok, k in zip(right, best, strict=True)
+        ]
     else:
         outcome = ["right" if ok else "wrong" for ok in right]
     score = scores[:, -1] if binary else scores[rows, best]

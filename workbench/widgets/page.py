@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from workbench.errors import InputError
 from workbench.imaging.compose import thumbnail
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from workbench.cohorts.cohort import Cohort
 
 STATIC = Path(__file__).parent / "static"

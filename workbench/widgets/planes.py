@@ -44,6 +44,8 @@ def image_plane(image: np.ndarray) -> tuple[dict[str, Any], bytes]:
     shape = shown_shape(channels.shape[1:])
     reduced = shape != channels.shape[1:]
     values = np.stack([on_grid(channel, shape) for channel in channels])
+    if np.issubdtype(channels.dtype, np.integer):
+        values = np.rint(values).astype(channels.dtype)
     finite = values[np.isfinite(values)]
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     codes, offset, scale = _codes(values, least, most)

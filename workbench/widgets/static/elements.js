@@ -17,7 +17,7 @@ function make(tag, settings = {}, ...children) {
 const said = (text) => make("bdi", {}, String(text));
 
 function slider(name, { min, max, step, value, show = String, oninput }) {
-  const reading = make("output", {}, show(value));
+  const reading = make("span", { class: "wb-reading", "aria-hidden": "true" }, show(value));
   const input = make("input", { type: "range", min, max, step, oninput: () => {
     reading.textContent = show(input.valueAsNumber);
     input.setAttribute("aria-valuetext", reading.textContent);

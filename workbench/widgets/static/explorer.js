@@ -207,7 +207,7 @@ function render({ model, el }) {
     heat = decodeHeat(record, plane, choices.colours);
     viewport.busy("");
     viewport.setHeat(heat);
-    bar.show(record.flag ? null : heat);
+    bar.show(record.flag ? null : heat, record.explains);
     viewport.corners.tr.replaceChildren(`${titles[record.method]} · `, said(record.explains));
     if (record.flag === "no evidence") warn(`No evidence: ${titles[record.method]} is zero everywhere in this image, so nothing in it spoke for “${record.explains}”. The image is shown without colour.`);
     else if (record.flag === "constant") warn("The map has one value everywhere: it does not tell one place from another.");

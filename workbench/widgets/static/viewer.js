@@ -164,7 +164,7 @@ function makeColourBar() {
   const element = make("div", { class: "wb-colourbar", hidden: true }, canvas, ends, meaning);
   return {
     element,
-    show(heat) {
+    show(heat, name) {
       element.hidden = !heat;
       if (!heat) return;
       const context = canvas.getContext("2d"), strip = context.createImageData(256, 1);
@@ -172,8 +172,8 @@ function makeColourBar() {
       context.putImageData(strip, 0, 0);
       const values = heat.signed ? [-heat.limit, 0, heat.limit] : [0, heat.limit / 2, heat.limit];
       ends.replaceChildren(...values.map((value) => make("span", {}, number(value))));
-      meaning.replaceChildren(...(heat.signed ? ["speaks against", "speaks for"] : ["no evidence", "speaks for"])
-        .map((text) => make("span", {}, text)));
+      meaning.replaceChildren(...(heat.signed ? ["speaks against", "speaks for "] : ["no evidence", "speaks for "])
+        .map((text, k) => make("span", {}, text, k === 1 ? said(name) : null)));
     },
   };
 }
