@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from workbench.audit.bootstrap import bootstrap
-from workbench.audit.intervals import normal_quantile
 from workbench.audit.metrics import METRICS
 from workbench.audit.result import Audit
 from workbench.audit.sample import design_of
-from workbench.audit.tables import gap_table, metric_table
+from workbench.audit.tables import Reading, gap_table, metric_table
 from workbench.errors import EvidenceWarning, InputError, unknown_name
 from workbench.predictions import Predictions
 from workbench.provenance import Provenance, digest
@@ -86,17 +85,16 @@ def audit(
     _check_settings(threshold, level, replicates, metrics)
     predictions = _opened(predictions, by, label, score, patient)
     positive = _positive_class(predictions, positive)
+    cut = 0.5 if threshold is None else float(threshold)
     settings = {
-        "by": [entry if isinstance(entry, str) else list(entry) for entry in by],
-        "threshold": 0.5 if threshold is None else float(threshold), "level": float(level),
-        "replicates": int(replicates), "metrics": list(metrics), "positive": positive, "seed": int(seed),
+        "by": [entry if isinstance(entry, str) else list(entry) for entry in by], "threshold": cut,
+        "level": float(level), "replicates": int(replicates), "metrics": list(metrics), "positive": positive,
+        "seed": int(seed),
     }  # fmt: skip
-    design = design_of(predictions, settings["by"], positive)
-    made = {
-        "metrics": tuple(metrics), "threshold": settings["threshold"], "z": normal_quantile(level), "level": level,
-        "replicates": bootstrap(design, settings["threshold"], replicates=replicates, seed=seed),
-    }  # fmt: skip
-    table, gaps = metric_table(design.samples(), **made), gap_table(design, **made)
+    design = design_of(predictions, by, positive)
+    reading = Reading(tuple(metrics), cut, float(level))
+    drawn = bootstrap(design, cut, replicates=replicates, seed=seed)
+    table, gaps = metric_table(design, reading, drawn), gap_table(design, reading, drawn)
     kept = {name: value for name, value in settings.items() if name != "seed"}
     provenance = Provenance("audit", kept, digest(table, gaps), {"predictions": predictions.provenance}, seed=seed)
     result = Audit(table, gaps, predictions, settings, provenance)

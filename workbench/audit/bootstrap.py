@@ -179,4 +179,5 @@ def _pairs(plans: list[_Plan], weights: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->j", first, second)
+    total: np.ndarray = np.einsum("ij,ij->j", first, second)
+    return total

@@ -105,7 +105,7 @@ def _variance(positives: Arm, negatives: Arm, above: np.ndarray, below: np.ndarr
     total += len(second) / (len(second) - 1) * float(second @ second) / n**2
     if _shared(positives, negatives):
         codes, left, right = np.intersect1d(
-            np.unique(positives.patients), np.unique(negatives.patients), return_indices=True
+            positives.present, negatives.present, assume_unique=True, return_indices=True
         )
         patients = len(first) + len(second) - len(codes)
         total += 2 * patients / (patients - 1) * float(first[left] @ second[right]) / (m * n)
@@ -114,4 +114,4 @@ def _variance(positives: Arm, negatives: Arm, above: np.ndarray, below: np.ndarr
 
 def _shared(positives: Arm, negatives: Arm) -> bool:
     """Whether some patient has images of both classes."""
-    return len(np.intersect1d(positives.patients, negatives.patients)) > 0
+    return len(np.intersect1d(positives.present, negatives.present, assume_unique=True)) > 0

@@ -24,14 +24,13 @@ def as_html(audit: Audit) -> str:
 
 
 def _row(group: Any, rows: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
-    by_metric = rows.set_index("metric")
     first = rows.iloc[0]
     return {
         "group": group,
         "n": int(first["n"]),
         "positives": int(first["positives"]),
         "patients": int(first["patients"]),
-        "cells": [_cell(by_metric.loc[metric]) for metric in metrics],
+        "cells": [_cell(rows[rows["metric"] == metric].iloc[0]) for metric in metrics],
         "notes": list(dict.fromkeys(text for note in rows["note"] for text in note.split("; ") if text)),
     }
 

@@ -11,9 +11,8 @@ import pandas as pd
 
 from workbench.audit.curves import roc_points
 from workbench.audit.evidence import NOT_ESTIMABLE, REFUSED
-from workbench.audit.intervals import normal_quantile
-from workbench.audit.sample import Design, Sample, design_of
-from workbench.audit.tables import gap_table, metric_table
+from workbench.audit.sample import Design, design_of
+from workbench.audit.tables import Reading, gap_table, metric_table
 from workbench.errors import InputError
 from workbench.predictions import Predictions
 from workbench.provenance import Provenance
@@ -65,13 +64,13 @@ class Audit:
         does not depend on it and stays as it is.
         """
         moving = self._moving(threshold)
-        made = metric_table(self._samples, moving, float(threshold), self._z, None, self.settings["level"])
+        made = metric_table(self._design, Reading(moving, float(threshold), self.settings["level"]))
         return _replaced(self.table, made, moving)
 
     def gaps_at(self, threshold: float) -> pd.DataFrame:
         """Return the gaps at another threshold; those of sensitivity and specificity by square-and-add, not bootstrap."""
         moving = self._moving(threshold)
-        made = gap_table(self._design, moving, float(threshold), self._z, None, self.settings["level"])
+        made = gap_table(self._design, Reading(moving, float(threshold), self.settings["level"]))
         return _replaced(self.gaps, made, moving)
 
     def curves(self, by: str | None = None, *, most: int = 400) -> pd.DataFrame:
@@ -87,7 +86,7 @@ class Audit:
         refused = set(self.table.loc[(self.table["metric"] == "AUROC") & self.table["value"].isna(), "group"])
         parts = [
             roc_points(sample.positives.scores, sample.negatives.scores, most).assign(group=sample.group, by=sample.by)
-            for sample in self._samples
+            for sample in self._design.samples
             if by in (None, sample.by) and sample.group not in refused and sample.positives and sample.negatives
         ]
         columns = ["group", "by", "fpr", "tpr", "threshold"]
@@ -134,14 +133,6 @@ class Audit:
     @cached_property
     def _design(self) -> Design:
         return design_of(self.predictions, self.settings["by"], self.settings["positive"])
-
-    @cached_property
-    def _samples(self) -> list[Sample]:
-        return self._design.samples()
-
-    @property
-    def _z(self) -> float:
-        return normal_quantile(self.settings["level"])
 
     def _moving(self, threshold: float) -> tuple[str, ...]:
         if not 0 <= threshold <= 1:

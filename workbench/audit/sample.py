@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +25,14 @@ class Arm:
     scores : score of the positive class, float64 ``(n,)``.
     patients : each image's patient, int64 ``(n,)``, the same number in every group.
     clusters : the same, numbered without gaps within this arm.
-    sizes : images of each of these patients, int64 ``(k,)``.
+    present : these patients, as in `patients` and rising, int64 ``(k,)``.
+    sizes : images of each of them, int64 ``(k,)``.
     """
 
     scores: np.ndarray
     patients: np.ndarray
     clusters: np.ndarray
+    present: np.ndarray
     sizes: np.ndarray
 
     def __len__(self) -> int:
@@ -87,19 +90,27 @@ class Design:
         """Return everybody who is not in the group."""
         return self._sample(partition.codes != code, f"not {partition.names[code]}", partition.by)
 
+    @cached_property
     def samples(self) -> list[Sample]:
-        """Return every group of every partition, in order."""
+        """Every group of every partition, in order."""
         return [self.sample(part, code) for part in self.partitions for code in range(len(part.names))]
+
+    @cached_property
+    def rests(self) -> list[Sample]:
+        """What is left of its partition without each of `samples`; empty for everybody."""
+        return [self.rest(part, code) for part in self.partitions for code in range(len(part.names))]
 
     def _sample(self, chosen: np.ndarray, group: str, by: str) -> Sample:
         arms = [self._arm(np.flatnonzero(chosen & side)) for side in (self.truth, ~self.truth)]
-        patients = len(np.unique(self.patients[chosen]))
+        patients = int(np.count_nonzero(np.bincount(self.patients[chosen])))
         return Sample(group, by, arms[0], arms[1], patients)
 
     def _arm(self, rows: np.ndarray) -> Arm:
         patients = self.patients[rows]
-        _, clusters, sizes = np.unique(patients, return_inverse=True, return_counts=True)
-        return Arm(self.scores[rows], patients, clusters, sizes)
+        images = np.bincount(patients)
+        present = np.flatnonzero(images)
+        number = np.cumsum(images > 0) - 1
+        return Arm(self.scores[rows], patients, number[patients], present, images[present])
 
 
 def design_of(predictions: Predictions, by: Sequence[str | Sequence[str]], positive: str) -> Design:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.audit.evidence import ENOUGH, FEWEST, note, weight
-from workbench.audit.intervals import NONE, Interval, difference
+from workbench.audit.intervals import NONE, Interval, difference, normal_quantile
 from workbench.audit.metrics import Estimate, estimate
 
 if TYPE_CHECKING:
@@ -24,25 +25,33 @@ BOOTSTRAP = "bootstrap of patients"
 SQUARE_AND_ADD = "square-and-add"
 
 
-def metric_table(
-    samples: list[Sample],
-    metrics: tuple[str, ...],
-    threshold: float,
-    z: float,
-    replicates: Replicates | None,
-    level: float,
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Reading:
+    """How the tables are made: which metrics, where the threshold lies, and how sure the intervals are."""
+
+    metrics: tuple[str, ...]
+    threshold: float
+    level: float
+
+    def estimate(self, metric: str, sample: Sample) -> Estimate:
+        """Return a metric of a group with its closed-form interval; refused where fewer than `FEWEST` carry it."""
+        if weight(metric, sample) < FEWEST:
+            return Estimate(math.nan, NONE, "")
+        return estimate(metric, sample, self.threshold, normal_quantile(self.level))
+
+
+def metric_table(design: Design, reading: Reading, replicates: Replicates | None = None) -> pd.DataFrame:
     """Return the rows of all metrics in all groups.
 
     Sensitivity and specificity carry Wilson's interval. AUROC carries the bootstrap's, where at least `ENOUGH`
     patients of each class are there and some pair is out of order, else a closed form; so it does without `replicates`.
     """
     rows = []
-    for metric in metrics:
-        for place, sample in enumerate(samples):
-            found = _carried(metric, sample, estimate(metric, sample, threshold, z))
+    for metric in reading.metrics:
+        for place, sample in enumerate(design.samples):
+            found = reading.estimate(metric, sample)
             if metric == "AUROC" and replicates is not None and _bootstrapped(metric, sample, found):
-                interval = _percentiles(replicates.group[metric][place], level)
+                interval = _percentiles(replicates.group[metric][place], reading.level)
                 found = Estimate(found.value, interval, BOOTSTRAP)
             rows.append(
                 {"metric": metric, "group": sample.group, "by": sample.by, **_numbers(found), **_size(sample)}
@@ -51,36 +60,27 @@ def metric_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def gap_table(
-    design: Design, metrics: tuple[str, ...], threshold: float, z: float, replicates: Replicates | None, level: float
-) -> pd.DataFrame:
+def gap_table(design: Design, reading: Reading, replicates: Replicates | None = None) -> pd.DataFrame:
     """Return the difference of every group to the rest of its partition.
 
     The interval is the bootstrap's where both sides can carry it, else square-and-add of the two closed forms.
     """
     rows = []
-    for metric in metrics:
-        place = 0
-        for partition in design.partitions:
-            for code in range(len(partition.names)):
-                if len(partition.names) > 1:
-                    sides = design.sample(partition, code), design.rest(partition, code)
-                    drawn = _drawn(replicates, metric, place)
-                    rows.append(_gap(metric, sides, threshold, z, drawn, level))
-                place += 1
+    for metric in reading.metrics:
+        for place, (group, rest) in enumerate(zip(design.samples, design.rests, strict=True)):
+            if rest.n:
+                rows.append(_gap(metric, (group, rest), reading, _drawn(replicates, metric, place)))
     return pd.DataFrame(rows, columns=GAP_COLUMNS)
 
 
-def _gap(
-    metric: str, sides: tuple[Sample, Sample], threshold: float, z: float, drawn: np.ndarray | None, level: float
-) -> dict[str, Any]:
+def _gap(metric: str, sides: tuple[Sample, Sample], reading: Reading, drawn: np.ndarray | None) -> dict[str, Any]:
     group, rest = sides
-    first, second = (_carried(metric, side, estimate(metric, side, threshold, z)) for side in sides)
+    first, second = reading.estimate(metric, group), reading.estimate(metric, rest)
     gap, interval, method = first.value - second.value, NONE, ""
     if not math.isnan(gap):
         interval, method = difference(first.value, first.interval, second.value, second.interval), SQUARE_AND_ADD
         if drawn is not None and _bootstrapped(metric, group, first) and _bootstrapped(metric, rest, second):
-            interval, method = _percentiles(drawn, level), BOOTSTRAP
+            interval, method = _percentiles(drawn, reading.level), BOOTSTRAP
     notes = [note(metric, group)] + [f"the rest: {text}" for text in [note(metric, rest)] if text]
     return (
         {"metric": metric, "group": group.group, "by": group.by, "reference": "rest"}
@@ -93,12 +93,8 @@ def _gap(
 def _drawn(replicates: Replicates | None, metric: str, place: int) -> np.ndarray | None:
     if replicates is None:
         return None
-    return replicates.group[metric][place] - replicates.rest[metric][place]
-
-
-def _carried(metric: str, sample: Sample, found: Estimate) -> Estimate:
-    """Refuse a number that fewer than `FEWEST` patients would have to carry."""
-    return found if weight(metric, sample) >= FEWEST else Estimate(math.nan, NONE, "")
+    drawn: np.ndarray = replicates.group[metric][place] - replicates.rest[metric][place]
+    return drawn
 
 
 def _bootstrapped(metric: str, sample: Sample, found: Estimate) -> bool:
