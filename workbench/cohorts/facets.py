@@ -102,15 +102,15 @@ def _rank(value: object) -> tuple[int, float, str]:
 
 
 def _bands(values: pd.Series) -> pd.Series:
-    edges = np.linspace(float(values.min()), float(values.max()), BANDS + 1)
+    edges: list[float] = np.linspace(float(values.min()), float(values.max()), BANDS + 1).tolist()
     whole = pd.api.types.is_integer_dtype(values) or bool((values.dropna() % 1 == 0).all())
-    edges = [*np.unique(np.floor(edges[:-1])).tolist(), float(values.max())] if whole else edges.tolist()
+    edges = [*np.unique(np.floor(edges[:-1])).tolist(), float(values.max())] if whole else edges
     names = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
     if whole:
         # Whole numbers belong to one band each, so it is named by its first and its last.
         names = [f"{low:g}–{high - 1:g}" for low, high in pairwise(edges[:-1])]
         names.append(f"{edges[-2]:g}–{edges[-1]:g}")
-    banded = pd.cut(values, bins=edges, labels=names, right=False, include_lowest=True)
+    banded: pd.Series = pd.cut(values, bins=edges, labels=names, right=False, include_lowest=True)
     banded = banded.mask(values == edges[-1], names[-1])
     if values.isna().any():
         banded = banded.cat.add_categories(MISSING).fillna(MISSING)
