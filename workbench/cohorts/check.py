@@ -31,7 +31,15 @@ def check_cohort(cohort: Cohort) -> None:
         row = table.index[strange][0]
         message = f"row {row!r}, column 'label': {table.loc[row, 'label']!r} is none of the classes {cohort.classes}."
         raise InputError(message)
-    for image_id in table.index:
-        if not cohort.pixels.has(image_id):
-            message = f"row {image_id!r} has no image; leave the row out, or give its image."
+    for column in ("patient", "label"):
+        missing = table[column].isna()
+        if missing.any():
+            message = (
+                f"image {table.index[missing][0]!r}, column {column!r}: the value is missing, in {int(missing.sum())} rows. "
+                "Fill it in, or leave the rows out."
+            )
             raise InputError(message)
+    without = next((image_id for image_id in table.index if not cohort.pixels.has(image_id)), None)
+    if without is not None:
+        message = f"row {without!r} has no image; leave the row out, or give its image."
+        raise InputError(message)

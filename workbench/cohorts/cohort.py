@@ -51,6 +51,8 @@ class Cohort:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "attributes", tuple(self.attributes))
+        # Copy-on-write: no value is copied, and what the caller does to the table later stays with the caller.
+        object.__setattr__(self, "table", self.table.copy(deep=False))
         check_cohort(self)
         if self.provenance is None:
             object.__setattr__(self, "provenance", Provenance("Cohort", {"images": len(self)}, self.content_digest()))
@@ -110,7 +112,7 @@ class Cohort:
         if name not in self.masks:
             raise unknown_name("mask", name, self.masks)
         source = self.masks[name]
-        return source.read(image_id)[0] > 0 if source.has(image_id) else None
+        return _inside(source.read(image_id)) if source.has(image_id) else None
 
     def subset(self, ids: Iterable[str], *, verb: str = "subset", **settings: Any) -> Self:
         """Return the cohort of these ids, in this order; `verb` and `settings` say in its provenance how they were chosen."""
@@ -133,6 +135,135 @@ class Cohort:
             message = f"condition {condition!r} cannot be asked of the columns {', '.join(self.table.columns)}: {error}"
             raise InputError(message) from error
         return self.subset(chosen.index, verb="where", condition=condition)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: str | Path | pd.DataFrame,
+        *,
+        image: str | None = None,
+        label: str | None = None,
+        patient: str | None = None,
+        attributes: Sequence[str] | None = None,
+        mask: str | Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+        id: str | None = None,
+        folder: str | Path | None = None,
+    ) -> Cohort:
+        """Make a cohort from a table with one row an image; every file is hashed for the provenance.
+
+        Parameters
+        ----------
+        table : ``.csv``, ``.tsv``, ``.xlsx`` or ``.parquet`` file, or a DataFrame.
+        image : column with the image files, of any readable kinds, mixed as they come.
+        label : column with the class. 0, 1.0 and "1" are read as "0" and "1".
+        patient : column with the patient; without one, each image counts as a patient of its own.
+        attributes : columns to break results down by; missing values stay missing.
+        mask : column, or columns, with mask files; empty cells are images without a mask.
+        classes : the classes in order, the positive one last; by default words of absence come first.
+        id : column with a unique name for each image; by default the file's name.
+        folder : where relative paths count from; by default the table's own folder.
+
+        Columns that are not given are guessed from their names; what was guessed stands in ``card["guessed"]`` and
+        in the cohort's picture.
+
+        Raises
+        ------
+        InputError : where the table cannot be used; the message names file, row, column and mend.
+        """
+        from workbench.cohorts.from_table import cohort_from_table
+
+        return cohort_from_table(
+            table, image=image, label=label, patient=patient, attributes=attributes, mask=mask, classes=classes, id=id,
+            folder=folder,
+        )  # fmt: skip
+
+    @classmethod
+    def from_folder(cls, path: str | Path) -> Cohort:
+        """Make a cohort from a folder with one folder a class, or with train, valid and test above them.
+
+        That upper level is kept as column ``split``, for ``cohort.split(column="split")``.
+        """
+        from workbench.cohorts.from_folder import cohort_from_folder
+
+        return cohort_from_folder(path)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: np.ndarray | str | Path,
+        labels: Sequence[object] | np.ndarray | None = None,
+        *,
+        patients: Sequence[object] | np.ndarray | None = None,
+        attributes: Mapping[str, Sequence[object]] | pd.DataFrame | None = None,
+        masks: Mapping[str, np.ndarray] | np.ndarray | None = None,
+        classes: Sequence[str] | None = None,
+        ids: Sequence[str] | None = None,
+        channels: bool | None = None,
+        split: str | None = None,
+    ) -> Cohort:
+        """Make a cohort from arrays, or from a MedMNIST ``.npz`` file.
+
+        Parameters
+        ----------
+        images : ``(n, H, W)``, ``(n, H, W, 3)``, ``(n, D, H, W)`` or ``(n, C, *spatial)``; or the path of an NPZ
+            file with ``train_images``, ``train_labels`` and so on, whose parts become column ``split``.
+        labels : one an image.
+        patients, ids : one an image; without patients, each image counts as a patient of its own.
+        attributes : one list an attribute, or a DataFrame, row k of image k.
+        masks : ``(n, *spatial)``, or several by name.
+        classes : the classes in order, the positive one last.
+        channels : True where axis 1 holds channels, False where there is no channel axis; by default an axis of
+            length 1 or 3 beside the images' axis, or at the end, is taken for it.
+        split : read only ``"train"``, ``"val"`` or ``"test"`` of an NPZ file.
+        """
+        from workbench.cohorts.from_arrays import cohort_from_arrays
+
+        return cohort_from_arrays(
+            images, labels, patients=patients, attributes=attributes, masks=masks, classes=classes, ids=ids,
+            channels=channels, split=split,
+        )  # fmt: skip
+
+    def split(
+        self,
+        by: str = "patient",
+        *,
+        fractions: Sequence[float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+        column: str | None = None,
+    ) -> tuple[Cohort, Cohort, Cohort]:
+        """Return three cohorts (train, tune, test) that share no patient, alike in their classes.
+
+        Parameters
+        ----------
+        by : ``"patient"``; ``"image"`` only where no patient has two images.
+        fractions : shares of the patients in train, tune and test.
+        seed : the same seed gives the same parts, in whatever order the rows stand.
+        column : use this column's assignment (train; tune, valid or val; test) instead of drawing one.
+
+        Raises
+        ------
+        InputError : where a patient would stand in two parts, or a part would lack a class.
+        """
+        from workbench.cohorts.split import split_cohort
+
+        return split_cohort(self, by, fractions=fractions, seed=seed, column=column)
+
+    def browse(self) -> Any:
+        """Open the cohort browser in JupyterLab."""
+        from workbench.widgets.browser import browse
+
+        return browse(self)
+
+    def __repr__(self) -> str:
+        from workbench.cohorts.summary import cohort_text
+
+        return cohort_text(self)
+
+    def _repr_html_(self) -> str:
+        from workbench.cohorts.summary import cohort_html
+
+        return cohort_html(self)
 
     def content_digest(self) -> str:
         """SHA-256 of the table, the classes, the images and the masks."""
@@ -182,3 +313,10 @@ class Cohort:
         return type(self)(
             table, self.classes, self.attributes, self.pixels.subset(ids), masks, self.card, self.provenance
         )
+
+
+def _inside(mask: np.ndarray) -> np.ndarray:
+    """Turn a stored mask ``(C, *spatial)`` into bool; 8-bit grey, as JPEG leaves around every edge, is cut at half."""
+    strongest: np.ndarray = mask.max(axis=0)
+    grey = mask.dtype == np.uint8 and strongest.max(initial=0) > 127
+    return np.asarray(strongest >= 128 if grey else strongest > 0)
