@@ -19,6 +19,8 @@ ALL = "all"
 MISSING = "missing"
 # A number with more values than this is cut into quarters of equal size.
 MOST_VALUES = 10
+# More words than this are names, not groups.
+MOST_GROUPS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,32 +77,28 @@ def _values(column: pd.Series, name: str) -> tuple[list[str], np.ndarray]:
     missing = column.isna().to_numpy()
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if numeric and column.nunique() > MOST_VALUES:
-        values, codes = _bands(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        values, codes = _bands(column[~missing].to_numpy(dtype=np.float64))
     else:
-        known = sorted(column[~missing].unique()) if numeric else sorted(column[~missing].astype(str).unique())
+        present = column[~missing] if numeric else column[~missing].astype(str)
+        known = sorted(present.unique())
         values = [f"{value:g}" if numeric else str(value) for value in known]
-        plain = column.to_numpy() if numeric else column.astype(str).to_numpy()
-        codes = (
-            np.searchsorted(np.array(known, dtype=None if numeric else object), plain)
-            if known
-            else np.zeros(len(column))
-        )
-    if len(values) > max(50, MOST_VALUES):
+        codes = pd.Categorical(present, categories=known).codes
+    if len(values) > MOST_GROUPS:
         message = (
             f"attribute {name!r} has {len(values)} different values, too many to be groups; "
             "audit by a column with fewer, such as bands of it."
         )
         raise InputError(message)
-    codes = np.where(missing, len(values), codes).astype(np.int64)
-    return [*values, MISSING], codes
+    everybody = np.full(len(column), len(values), dtype=np.int64)
+    everybody[~missing] = codes
+    return [*values, MISSING], everybody
 
 
-def _bands(numbers: np.ndarray) -> tuple[list[str], np.ndarray]:
+def _bands(known: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Cut numbers at their quartiles; whole numbers get edges that read like ages: 20–44."""
-    known = numbers[~np.isnan(numbers)]
-    edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="nearest"))
+    edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="higher"))
     edges = edges[edges > known.min()]
-    codes = np.searchsorted(edges, np.nan_to_num(numbers), side="right")
+    codes = np.searchsorted(edges, known, side="right")
     starts = [known.min(), *edges]
     ends = [*edges, known.max()]
     whole = bool((known == np.round(known)).all())
