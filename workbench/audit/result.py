@@ -144,7 +144,7 @@ class Audit:
         noted = self.table[self.table["note"] != ""]
         without = noted["note"].str.contains(f"{REFUSED}|{NOT_ESTIMABLE}", regex=True)
         refused, wide = _listed(noted[without]["group"]), _listed(noted[~without]["group"])
-        parts = [f"some numbers of {refused} are refused"] if refused else []
+        parts = [f"some numbers of {refused} are refused or not estimable"] if refused else []
         parts += [f"some of {wide} are uncertain"] if wide else []
         return f"Too few cases: {', and '.join(parts)}. See the column 'note'." if parts else ""
 
@@ -154,7 +154,7 @@ class Audit:
             return ""
         return (
             "No patient column was named, so each image counts as a patient of its own; where patients have several "
-            "images, all intervals are too narrow. Name it with patient=…."
+            "images, all intervals are too narrow. Name it: patient='column'."
         )
 
 
