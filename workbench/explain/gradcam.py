@@ -1,0 +1,74 @@
+"""Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391): where the last feature maps spoke for a class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from workbench.errors import InputError
+from workbench.explain.layers import capture, check_captured
+from workbench.explain.task import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workbench.explain.task import Task
+
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def gradcam(task: Task, *, layer: str | None = None) -> Answer:
+    """Weight each feature map by its mean gradient (eq. 1), sum, and keep what is positive (eq. 2).
+
+    ``map = relu(Σ_k α_k A_k)``, ``α_k`` the mean over positions of ``∂ score / ∂ A_k``. Values are never below zero
+    and never rescaled: zero everywhere means that the layer held nothing in favour of the class. The map is carried
+    to the input's grid linearly, pixel centres aligned (``align_corners=False``).
+
+    Only what follows the layer is differentiated, so the cost is about one forward pass and nothing of the trunk is
+    kept in memory.
+
+    Parameters
+    ----------
+    layer : a submodule's name as in ``network.named_modules()``; by default the last one with spatial extent.
+
+    Raises
+    ------
+    InputError : where `layer` is unknown or has no spatial extent, or the network has no such layer at all.
+    """
+    maps, targets, scores = [], [], []
+    for ids, inputs in task.batches("Grad-CAM"):
+        with capture(task.network, layer, inputs) as seen:
+            logits = task.logits(inputs)
+        activation = check_captured(seen, layer, task.network)
+        layer = seen.name  # found in the first batch, the same in all others
+        chosen = task.targets(logits, ids)
+        explained = logits.gather(1, chosen[:, None])[:, 0]
+        gradient = _gradient(explained, activation, layer)
+        maps.append(_drawn(activation.detach(), gradient, inputs.shape[2:]))
+        targets.append(chosen.cpu().numpy())
+        scores.append(explained.detach().cpu().numpy())
+    return Answer(np.concatenate(maps), np.concatenate(targets), np.concatenate(scores), settings={"layer": layer})
+
+
+def _gradient(explained: torch.Tensor, activation: torch.Tensor, layer: str | None) -> torch.Tensor:
+    """Differentiate each image's score; summed over the batch, since no image's score depends on another image."""
+    gradient = None
+    if explained.requires_grad:
+        (gradient,) = torch.autograd.grad(explained.sum(), activation, allow_unused=True)
+    if gradient is None:
+        message = (
+            f"the score does not depend on layer {layer!r} in a way autograd can follow (a branch that is not used, or a "
+            "forward that switches gradients off after it); name another layer."
+        )
+        raise InputError(message)
+    return gradient
+
+
+def _drawn(activation: torch.Tensor, gradient: torch.Tensor, spatial: Sequence[int]) -> np.ndarray:
+    weights = gradient.flatten(2).mean(2)  # eq. 1
+    coarse = torch.einsum("nk,nk...->n...", weights, activation).relu()  # eq. 2
+    fine = interpolate(coarse[:, None], size=tuple(spatial), mode=LINEAR[len(spatial)], align_corners=False)
+    return fine[:, 0].float().cpu().numpy()
