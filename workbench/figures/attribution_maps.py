@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.errors import InputError, unknown_name
+from workbench.explain.attributions import Attributions
 from workbench.figures.figure import Figure, figure_provenance
 from workbench.figures.style import elided, plainly, styled, width_in_mm
 from workbench.imaging.compose import DIVERGING, SEQUENTIAL, heat_limit, overlay, to_display, to_rgb
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from workbench.cohorts.cohort import Cohort
-    from workbench.explain.attributions import Attributions
 
 NAMES = {"gradcam": "Grad-CAM", "shap": "SHAP", "expected-gradients": "Expected gradients"}
 OPACITY = 0.8
@@ -55,10 +56,11 @@ def attribution_grid(
     methods = _named(attributions)
     first = next(iter(methods.values()))
     chosen = list(ids) if ids is not None else telling_cases(first, cases)
-    for image_id in chosen:
-        for name, maps in methods.items():
+    for name, maps in methods.items():
+        for image_id in chosen:
             if image_id not in maps.ids:
-                raise unknown_name(f"image id (in the maps of {name})", image_id, maps.ids)
+                kind = f"image id (in the maps of {name})"
+                raise unknown_name(kind, image_id, get_close_matches(image_id, maps.ids, 5) or maps.ids[:5])
     if not chosen:
         message = "there is no case to draw; give ids=[…], or cases=1 or more."
         raise InputError(message)
@@ -109,7 +111,7 @@ def telling_cases(attributions: Attributions, count: int) -> list[str]:
 def _named(given: Attributions | Sequence[Attributions] | Mapping[str, Attributions]) -> dict[str, Attributions]:
     if isinstance(given, Mapping):
         return dict(given)
-    several = [given] if hasattr(given, "maps") else list(given)
+    several = [given] if isinstance(given, Attributions) else list(given)
     named = {NAMES.get(one.method, one.method): one for one in several}
     if not named or len(named) < len(several):
         message = "give at least one Attributions, and a dict {name: attributions} where two are of the same method."

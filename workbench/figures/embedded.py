@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
-from typing import NoReturn, TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from xml.parsers import expat
 
 from workbench.errors import FileError
@@ -75,7 +75,7 @@ def _in_png(path: Path) -> Iterator[str]:
         yield str(found)
 
 
-def _in_svg(path: Path, content: bytes) -> list[str]:
+def _in_svg(path: Path, content: bytes) -> Iterator[str]:
     """Return the text of each ``dc:description``; a file that declares entities, which can swell, is refused."""
     found: list[str] = []
     inside = False
@@ -106,7 +106,7 @@ def _in_svg(path: Path, content: bytes) -> list[str]:
     except expat.ExpatError as error:
         message = f"{path} is a damaged SVG ({error}); take a sound copy."
         raise FileError(message) from error
-    return found
+    yield from found
 
 
 def _in_pdf(content: bytes) -> Iterator[str]:

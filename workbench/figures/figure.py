@@ -16,6 +16,7 @@ from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
@@ -88,8 +89,7 @@ def save(drawing: Axes | MatplotlibFigure | SubFigure, path: str | Path, provena
     """
     figure = drawing if isinstance(drawing, MatplotlibFigure) else drawing.figure
     whole = figure.canvas.figure
-    settings = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "workbench"}
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "workbench"}):
         MatplotlibFigure.savefig(whole, path, metadata=_metadata(_format_of(path, None), provenance))
     return Path(path)
 

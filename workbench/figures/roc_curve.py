@@ -89,8 +89,8 @@ def _draw(ax: Axes, audit: Audit, rows: pd.DataFrame, by: str | None) -> None:
 
 
 def _label(group: str, numbers: pd.DataFrame) -> str:
-    row = numbers.iloc[0]
-    area = numbers.loc["AUROC"] if "AUROC" in numbers.index else None
+    metrics = numbers.to_dict("index")
+    row, area = next(iter(metrics.values())), metrics.get("AUROC")
     count = f"n = {row['n']}, {row['positives']} positive"
     if area is None:
         return f"{group} ({count})"

@@ -10,6 +10,7 @@ from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from matplotlib.text import Text
 
 FOLDER = Path(__file__).parent / "styles"
