@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import FileError
@@ -67,17 +67,18 @@ def reading(folder: str | Path, kind: str) -> Path:
         message = f"{path} has no {MANIFEST}: it is not a saved {kind}. Give the folder that {kind}.save(…) wrote."
         raise FileError(message)
     manifest = read_json(path / MANIFEST)
-    if manifest.get("kind") != kind:
+    _check_manifest(path / MANIFEST, manifest)
+    if manifest["kind"] != kind:
         message = (
             f"{path} holds a saved {manifest.get('kind')}, not a {kind}; open it with {manifest.get('kind')}.load(…)."
         )
         raise FileError(message)
-    if manifest.get("format", FORMAT + 1) > FORMAT:
+    if manifest["format"] > FORMAT:
         message = (
             f"{path} was saved in format {manifest.get('format')}, newer than this Workbench reads ({FORMAT}); update."
         )
         raise FileError(message)
-    for name, expected in manifest.get("files", {}).items():
+    for name, expected in manifest["files"].items():
         if not (path / name).is_file():
             message = f"{path / name} is missing from the saved {kind}; copy the whole folder again."
             raise FileError(message)
@@ -90,7 +91,11 @@ def reading(folder: str | Path, kind: str) -> Path:
 def saved_kind(folder: str | Path) -> str | None:
     """Name the kind of value saved in `folder`, or None where there is none."""
     manifest = Path(folder) / MANIFEST
-    return read_json(manifest).get("kind") if manifest.is_file() else None
+    if not manifest.is_file():
+        return None
+    record = read_json(manifest)
+    _check_manifest(manifest, record)
+    return str(record["kind"])
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -123,6 +128,22 @@ def is_pickle(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(4096)
     return head[:1] == b"\x80" or (head[:2] == b"PK" and b".pkl" in head)
+
+
+def _check_manifest(path: Path, manifest: Any) -> None:
+    """Refuse a manifest that `writing` did not make; a stranger's may even name files outside its folder."""
+    shape = {"kind": str, "format": int, "files": dict}
+    if not isinstance(manifest, dict) or any(not isinstance(manifest.get(key), kind) for key, kind in shape.items()):
+        message = f"{path} is not the manifest of a saved value: it needs kind, format and files. Take a sound copy."
+        raise FileError(message)
+    for name in manifest["files"]:
+        if (
+            PurePosixPath(name).is_absolute()
+            or PureWindowsPath(name).drive
+            or ".." in name.replace("\\", "/").split("/")
+        ):
+            message = f"{path} names the file {name!r} outside its folder; do not trust this copy."
+            raise FileError(message)
 
 
 def _not_a_folder(path: Path, kind: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Every card has these; `reading` is there where a local copy can be read with load(name, path=…).
 NEEDED = ("name", "title", "origin", "licence", "consent", "attributes", "get", "layout")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,9 @@ from workbench.cohorts.pixels import Pixels, load_pixels, save_pixels
 from workbench.errors import InputError, unknown_name
 from workbench.provenance import Provenance, digest
 from workbench.storage import read_json, reading, write_json, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,8 @@ class Cohort:
         # Copy-on-write: no value is copied, and what the caller does to the table later stays with the caller.
         object.__setattr__(self, "table", self.table.copy(deep=False))
         check_cohort(self)
-        if self.provenance is None:
+        given: Provenance | None = self.provenance
+        if given is None:
             object.__setattr__(self, "provenance", Provenance("Cohort", {"images": len(self)}, self.content_digest()))
 
     def __len__(self) -> int:
@@ -108,7 +111,7 @@ class Cohort:
         """Return the mask `name` (default: the first) of one image, bool ``(*spatial)``; None where none is known."""
         self._known(image_id)
         if name is None:
-            name = next(iter(self.masks), None)
+            name = next(iter(self.masks), "mask")
         if name not in self.masks:
             raise unknown_name("mask", name, self.masks)
         source = self.masks[name]
@@ -117,9 +120,10 @@ class Cohort:
     def subset(self, ids: Iterable[str], *, verb: str = "subset", **settings: Any) -> Self:
         """Return the cohort of these ids, in this order; `verb` and `settings` say in its provenance how they were chosen."""
         wanted = list(ids)
-        for image_id in wanted:
-            self._known(image_id)
-        part = self._replace(table=self.table.loc[wanted])
+        found = self.table.index.get_indexer(pd.Index(wanted, dtype=self.table.index.dtype))
+        if (found < 0).any():
+            self._known(wanted[int((found < 0).argmax())])
+        part = self._replace(table=self.table.iloc[found])
         provenance = Provenance(
             verb, {"images": len(wanted), **settings}, digest(self.provenance.content, wanted), {"cohort": self.provenance},
             seed=settings.get("seed"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from workbench.errors import FileError
-from workbench.spreadsheet import Spreadsheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workbench.spreadsheet import Spreadsheet
 
 
 def image_paths(sheet: Spreadsheet, column: str, folder: Path) -> list[Path]:

@@ -48,7 +48,7 @@ def cohort_from_arrays(
     names = [str(i) for i in ids] if ids is not None else [f"{row:0{len(str(count))}d}" for row in range(count)]
     _check_length("ids", len(names), count)
     owners = names if patients is None else [str(patient) for patient in _flat(patients, "patients", count)]
-    table = pd.DataFrame({"patient": owners, "label": text.to_numpy()}, index=pd.Index(names, name="id"), dtype=object)
+    table = pd.DataFrame({"patient": owners, "label": text.to_list()}, index=pd.Index(names, name="id"))
     for column in columns:
         table[column] = columns[column].to_numpy()
     if parts is not None:
@@ -63,7 +63,9 @@ def cohort_from_arrays(
     content = digest(table, order, pixels.digest(), {key: region.digest() for key, region in regions.items()})
     settings = {"images": count, "shape": values.shape[1:], "classes": order, "name": name, "split": split}
     provenance = Provenance("from_arrays", settings, content)
-    return Cohort(table, order, tuple(columns), pixels, regions, {"name": name, "guessed": guessed}, provenance)
+    return Cohort(
+        table, order, tuple(map(str, columns.columns)), pixels, regions, {"name": name, "guessed": guessed}, provenance
+    )
 
 
 def _channels_first(images: np.ndarray, channels: bool | None) -> np.ndarray:
@@ -133,12 +135,18 @@ def _from_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, li
         with np.load(path, allow_pickle=False) as archive:
             wanted = [part for part in ((split,) if split else NPZ_PARTS) if f"{part}_images" in archive]
             images = [archive[f"{part}_images"] for part in wanted]
-            labels = [np.asarray(archive[f"{part}_labels"]).reshape(len(images[k]), -1) for k, part in enumerate(wanted)]
+            labels = [
+                np.asarray(archive[f"{part}_labels"]).reshape(len(images[k]), -1) for k, part in enumerate(wanted)
+            ]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        message = f"{path} cannot be read as an NPZ of plain arrays ({error}); download it again (nothing is unpickled)."
+        message = (
+            f"{path} cannot be read as an NPZ of plain arrays ({error}); download it again (nothing is unpickled)."
+        )
         raise FileError(message) from error
     if not wanted:
-        message = f"{path} has no train_images, val_images or test_images; load its arrays and give them to from_arrays."
+        message = (
+            f"{path} has no train_images, val_images or test_images; load its arrays and give them to from_arrays."
+        )
         raise FileError(message)
     if labels[0].shape[1] != 1:
         message = f"{path} has {labels[0].shape[1]} labels an image; choose one: from_arrays(images, labels[:, k])."

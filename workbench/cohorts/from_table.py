@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,6 +16,9 @@ from workbench.errors import InputError
 from workbench.labels import class_order, label_text
 from workbench.provenance import Provenance, digest
 from workbench.spreadsheet import Spreadsheet, read_spreadsheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def cohort_from_table(
     attributes: Sequence[str] | None = None,
     mask: str | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
-    id: str | None = None,  # noqa: A002  # the column's usual name
+    id: str | None = None,  # the column's usual name
     folder: str | Path | None = None,
 ) -> Cohort:
     """Do what :meth:`workbench.Cohort.from_table` says."""
@@ -52,15 +54,21 @@ def cohort_from_table(
     labels = label_text(sheet.frame[roles.label], where=sheet.name, first_row=sheet.first_row)
     order = _classes(sheet, labels, roles.label, classes)
     ids = _ids(sheet, id, roles.image, paths)
-    frame = pd.DataFrame({"patient": _patients(sheet, roles.patient, ids), "label": labels.to_numpy()}, dtype=object)
+    frame = pd.DataFrame({"patient": _patients(sheet, roles.patient, ids), "label": labels.to_list()})
     for column in [*roles.attributes, *sheet.others({*named, *roles.attributes, roles.label, roles.patient})]:
         if column not in frame.columns and column != "id":
             frame[column] = _storable(sheet.frame[column]).to_numpy()
-    frame.index = pd.Index(ids, name="id", dtype=object)
+    frame.index = pd.Index(ids, name="id")
     masks = _masks(sheet, mask, where, ids)
     card: dict[str, Any] = {"name": _name(table), "guessed": list(roles.guessed)}
     pixels = FilePixels(dict(zip(ids, paths, strict=True)))
-    settings = {"table": sheet.name, "image": roles.image, "label": roles.label, "patient": roles.patient, "mask": mask}
+    settings: dict[str, Any] = {
+        "table": sheet.name,
+        "image": roles.image,
+        "label": roles.label,
+        "patient": roles.patient,
+        "mask": mask,
+    }
     settings |= {"attributes": roles.attributes, "classes": order, "images": len(ids)}
     content = digest(frame, order, roles.attributes, pixels.digest(), {name: m.digest() for name, m in masks.items()})
     provenance = Provenance("from_table", settings, content)
@@ -86,9 +94,7 @@ def _check_distinct(label: str | None, patient: str | None, attributes: Sequence
         raise InputError(message)
     reserved = {"label", "patient", "id"} & set(attributes or ())
     if reserved:
-        message = (
-            f"attributes names {sorted(reserved)[0]!r}, which every cohort has already; leave it out, or rename the column."
-        )
+        message = f"attributes names {sorted(reserved)[0]!r}, which every cohort has already; leave it out, or rename the column."
         raise InputError(message)
     if label is not None and label == patient:
         message = f"column {label!r} is given as label and as patient; they are two columns."
@@ -106,9 +112,7 @@ def _roles(
         if column is not None:
             sheet.column(column, role)
         elif role != "patient":
-            message = (
-                f"{sheet.name} has no column that is clearly the {role}; say which: {role}=…. Columns: {', '.join(columns)}."
-            )
+            message = f"{sheet.name} has no column that is clearly the {role}; say which: {role}=…. Columns: {', '.join(columns)}."
             raise InputError(message)
         if given is None and column is not None:
             guessed.append(f"{role} is column {column!r}")
@@ -124,9 +128,7 @@ def _roles(
     return Roles(str(found["image"]), str(found["label"]), found["patient"], tuple(chosen), tuple(guessed))
 
 
-def _classes(
-    sheet: Spreadsheet, labels: pd.Series[Any], column: str, classes: Sequence[str] | None
-) -> tuple[str, ...]:
+def _classes(sheet: Spreadsheet, labels: pd.Series[Any], column: str, classes: Sequence[str] | None) -> tuple[str, ...]:
     present = class_order(labels.unique())
     if classes is None:
         if len(present) == 1:
@@ -184,9 +186,7 @@ def _patients(sheet: Spreadsheet, column: str | None, ids: list[str]) -> list[st
     return [str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip() for cell in cells]
 
 
-def _masks(
-    sheet: Spreadsheet, mask: str | Sequence[str] | None, folder: Path, ids: list[str]
-) -> dict[str, FilePixels]:
+def _masks(sheet: Spreadsheet, mask: str | Sequence[str] | None, folder: Path, ids: list[str]) -> dict[str, FilePixels]:
     columns = [mask] if isinstance(mask, str) else list(mask or ())
     masks = {}
     for column in columns:

@@ -105,7 +105,9 @@ def _mias(folder: Path) -> pd.DataFrame:
             film, tissue, kind, *rest = words
             x, y, radius = (float(word) for word in rest[1:4]) if len(rest) >= 4 else (float("nan"),) * 3
             severity = {"B": "benign", "M": "malignant"}.get(rest[0] if rest else "", "normal")
-            rows.append((film, f"{film}.pgm", severity, str((int(film[3:6]) + 1) // 2), tissue, kind, 1023 - y, x, radius))
+            rows.append(
+                (film, f"{film}.pgm", severity, str((int(film[3:6]) + 1) // 2), tissue, kind, 1023 - y, x, radius)
+            )
     names = ["film", "file", "severity", "patient", "tissue", "kind", "row", "column", "radius"]
     films = pd.DataFrame(rows, columns=names).sort_values("radius", ascending=False, kind="stable")
     films = films.drop_duplicates("film").sort_values("film")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 from workbench.errors import FileError
 from workbench.provenance import digest, file_digest
 from workbench.storage import read_array, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Pixels(Protocol):
@@ -46,7 +48,8 @@ class ArrayPixels:
         return cls(values, {image_id: row for row, image_id in enumerate(ids)})
 
     def read(self, image_id: str) -> np.ndarray:
-        return self.values[self.rows[image_id]]
+        image: np.ndarray = self.values[self.rows[image_id]]
+        return image
 
     def has(self, image_id: str) -> bool:
         return image_id in self.rows

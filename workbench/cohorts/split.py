@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from workbench.cohorts.cohort import Cohort
 from workbench.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workbench.cohorts.cohort import Cohort
 
 NAMES = ("train", "tune", "test")
 # What a given assignment may call the parts.
@@ -118,23 +122,27 @@ def _check_apart(cohort: Cohort, parts: np.ndarray, column: str) -> None:
     if not torn.any():
         return
     leaks = frame[torn]
-    pairs = leaks.groupby("patient")["part"].agg(lambda group: tuple(sorted(set(group)))).value_counts()
-    counted = ", ".join(f"{count} in {' and '.join(NAMES[part] for part in pair)}" for pair, count in pairs.items())
+    pairs: dict[str, int] = {}
     examples = []
-    for patient, rows in list(leaks.groupby("patient"))[:3]:
-        firsts = rows.drop_duplicates("part").sort_values("part")
-        shown = ", ".join(f"{row.id} in {NAMES[int(row.part)]}" for row in firsts.itertuples())
+    for patient, rows in leaks.sort_values(["patient", "part"], kind="stable").groupby("patient", sort=True):
+        firsts = rows.drop_duplicates("part")
+        names = [NAMES[part] for part in firsts["part"]]
+        pairs[" and ".join(names)] = pairs.get(" and ".join(names), 0) + 1
+        shown = ", ".join(f"{i} in {name}" for i, name in zip(firsts["id"], names, strict=True))
         examples.append(f"patient {patient} ({shown})")
+    counted = ", ".join(f"{count} in {names}" for names, count in pairs.items())
     message = (
-        f"column {column!r} puts {leaks['patient'].nunique()} patients into more than one part ({counted}): "
-        f"{'; '.join(examples)}. A test on them flatters the model; use cohort.split(by='patient'), or correct the column."
+        f"column {column!r} puts {len(examples)} patient(s) into more than one part ({counted}): "
+        f"{'; '.join(examples[:3])}. A test on them flatters the model; use cohort.split(by='patient'), or correct the column."
     )
     raise InputError(message)
 
 
 def _check_part(cohort: Cohort, labels: np.ndarray, name: str) -> None:
     if len(labels) == 0:
-        message = f"part {name!r} would be empty; the cohort has {len(cohort)} images. Give it a larger share, or more data."
+        message = (
+            f"part {name!r} would be empty; the cohort has {len(cohort)} images. Give it a larger share, or more data."
+        )
         raise InputError(message)
     absent = sorted(set(cohort.labels.tolist()) - set(labels.tolist()))
     if absent or len(set(labels.tolist())) < 2:

@@ -93,7 +93,13 @@ def _attribute(column: pd.Series[Any]) -> dict[str, Any]:
         counts = known.astype(str).value_counts()
         values = ", ".join(f"{value} ({count:,})" for value, count in counts.head(VALUES).items())
         values += f" and {len(counts) - VALUES:,} more" if len(counts) > VALUES else ""
-    return {"name": str(column.name), "kind": kind, "values": values or "–", "missing": missing, "said": _share(missing)}
+    return {
+        "name": str(column.name),
+        "kind": kind,
+        "values": values or "–",
+        "missing": missing,
+        "said": _share(missing),
+    }
 
 
 def _covered(cohort: Cohort, name: str) -> int:

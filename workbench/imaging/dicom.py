@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import FileError
 from workbench.imaging.hush import hushed
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def looks_like_dicom(head: bytes) -> bool:
     """Tell whether a file without the DICOM mark begins with an element of group 0002 or 0008, as old ones do."""
-    return head[:4] in {b"\x08\0\0\0", b"\x08\0\x01\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x02\0\0\0", b"\x02\0\x10\0"}
+    return head[:4] in {
+        b"\x08\0\0\0",
+        b"\x08\0\x01\0",
+        b"\x08\0\x05\0",
+        b"\x08\0\x08\0",
+        b"\x02\0\0\0",
+        b"\x02\0\x10\0",
+    }
 
 
 def read_dicom(path: Path) -> np.ndarray:
@@ -59,9 +68,7 @@ def _check_pixels(path: Path, dataset: Any) -> None:
     element = next((dataset[k] for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if k in dataset), None)
     if element is None:
         kind = str(getattr(dataset.get("SOPClassUID"), "name", "") or "DICOM object")
-        message = (
-            f"{path} has no pixels: it is a {kind}, or was cut short before them. Give image files only, or export it again."
-        )
+        message = f"{path} has no pixels: it is a {kind}, or was cut short before them. Give image files only, or export it again."
         raise FileError(message)
     samples = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1))
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
@@ -69,11 +76,11 @@ def _check_pixels(path: Path, dataset: Any) -> None:
 
 
 def _decoded(path: Path, dataset: Any) -> np.ndarray:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     _quiet_gdcm()
-    if syntax.is_compressed and not syntax.is_deflated:
+    if syntax.is_transfer_syntax and syntax.is_compressed and not syntax.is_deflated:
         try:
             available = get_decoder(syntax).is_available
         except NotImplementedError:
@@ -84,9 +91,17 @@ def _decoded(path: Path, dataset: Any) -> np.ndarray:
                 "JPEG 2000, JPEG-LS or uncompressed (for instance: gdcmconv --raw in.dcm out.dcm)."
             )
             raise FileError(message)
-    values: np.ndarray = dataset.pixel_array
+    try:
+        values: np.ndarray = dataset.pixel_array
+    except RuntimeError as error:
+        why = "; ".join(line.strip() for line in str(error).splitlines()[1:]) or str(error)
+        message = (
+            f"{path} cannot be decoded: its pixels are damaged, cut short, or of a variety of {syntax.name!r} that the "
+            f"installed decoders do not know ({why[:200]}). Export it again, best uncompressed."
+        )
+        raise FileError(message) from error
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        from pydicom.pixels import apply_color_lut
+        from pydicom.pixels.processing import apply_color_lut
 
         values = apply_color_lut(values, dataset)[..., :3]
     return _without_overlay_bits(dataset, values)
@@ -115,7 +130,7 @@ def _without_overlay_bits(dataset: Any, values: np.ndarray) -> np.ndarray:
 
 
 def _in_units(dataset: Any, values: np.ndarray) -> np.ndarray:
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if not photometric.startswith("MONOCHROME") or values.dtype.kind == "f":

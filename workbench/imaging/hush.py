@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Both filters are the interpreter's own and shared by all threads, so one reader at a time may change them.
 _ONE_AT_A_TIME = threading.RLock()

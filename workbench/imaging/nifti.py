@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import FileError
 from workbench.imaging.hush import hushed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GZIP = b"\x1f\x8b"
 
@@ -57,8 +59,8 @@ def _opened(path: Path) -> tuple[Any, tuple[int, ...]]:
         raw.seek(0)
         stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
         head = stream.read(540)
-        kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
-        header = kind.header_class(head[: kind.header_class.template_dtype.itemsize], check=False)
+        kind: Any = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
+        header: Any = kind.header_class(head[: kind.header_class.template_dtype.itemsize], check=False)
         if header["magic"].item() not in {b"n+1", b"n+2"}:
             message = f"{path} is not a NIfTI file that can be read, or its header is damaged. Copy or export it again."
             raise FileError(message)
@@ -83,11 +85,12 @@ def _opened(path: Path) -> tuple[Any, tuple[int, ...]]:
 
 def _upright(image: Any, shape: tuple[int, ...]) -> Any:
     """Bring the axes to right–left, anterior–posterior and inferior–superior by turning and mirroring alone."""
-    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+    import nibabel
 
     if len(shape) == 2:
         image = type(image)(np.asanyarray(image.dataobj)[..., None], image.affine)
-    turn = ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS"))
+    axes: Any = nibabel.orientations
+    turn = axes.ornt_transform(axes.io_orientation(image.affine), axes.axcodes2ornt("LPS"))
     return image.as_reoriented(turn)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # ITU-R BT.601 luma, the grey a colour photograph is usually turned to.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -97,7 +99,8 @@ class Preprocessing:
     def to_input(self, mask: np.ndarray) -> np.ndarray:
         """Carry a mask ``(*spatial)`` onto the input's grid: bool ``(*shape)``, true where at least half is covered."""
         inner, _ = self.placement(mask.shape)
-        return self._padded(resize(mask.astype(np.float32), inner)[None])[0] >= 0.5
+        carried: np.ndarray = self._padded(resize(mask.astype(np.float32), inner)[None])[0] >= 0.5
+        return carried
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""
@@ -125,7 +128,8 @@ class Preprocessing:
 
     def _scaled(self, image: np.ndarray) -> np.ndarray:
         if self.intensity == "zscore":
-            return (image - image.mean()) / max(float(image.std()), 1e-6)
+            scaled: np.ndarray = (image - image.mean()) / max(float(image.std()), 1e-6)
+            return scaled
         low, high = self.low, self.high
         if self.intensity == "percentile":
             low, high = (float(value) for value in np.percentile(image, [self.low, self.high]))
@@ -151,9 +155,11 @@ def resize(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
         rows, columns = shape
         return np.asarray(Image.fromarray(image.astype(np.float32)).resize((columns, rows), Image.Resampling.BILINEAR))
-    from skimage.transform import resize as resize_volume
+    import skimage.transform
 
-    return resize_volume(image, shape, order=1, anti_aliasing=True, preserve_range=True).astype(np.float32)
+    transform: Any = skimage.transform
+    resized: np.ndarray = transform.resize(image, shape, order=1, anti_aliasing=True, preserve_range=True)
+    return resized.astype(np.float32)
 
 
 def _axes(shape: tuple[int, ...]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import FileError
 from workbench.imaging.hush import hushed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Magic numbers stand at the start of the file; the ending of the name is only asked where there is none.
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
@@ -128,11 +130,26 @@ def _read_picture(path: Path) -> np.ndarray:
         lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
         try:
             with Image.open(path, formats=("PNG", "JPEG", "BMP", "PPM")) as picture:
+                if picture.format == "PNG":
+                    _check_png_end(path)
                 check_size(path, picture.width * picture.height, path.stat().st_size)
                 picture.load()
                 return _channels(ImageOps.exif_transpose(picture))
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = lenient
+
+
+def _check_png_end(path: Path) -> None:
+    """Refuse a PNG without its last chunk: Pillow is content once it has every row, checksum or not."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        stream.seek(8)
+        while len(start := stream.read(8)) == 8:
+            stream.seek(int.from_bytes(start[:4], "big") + 4, 1)
+            if start[4:] == b"IEND" and stream.tell() <= size:
+                return
+    message = f"{path} is cut short: the PNG's end is missing after {size:,} bytes. Copy or export it again."
+    raise FileError(message)
 
 
 def _channels(picture: Any) -> np.ndarray:
@@ -159,7 +176,7 @@ def _read_tiff(path: Path) -> np.ndarray:
 
     size = path.stat().st_size
     with hushed("tifffile"), tifffile.TiffFile(path) as tiff:
-        pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage | tifffile.TiffFrame)]
+        pages: list[Any] = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage | tifffile.TiffFrame)]
         needed = sum(page.nbytes for page in pages)
         check_size(path, needed, size)
         for page in pages:
@@ -183,7 +200,9 @@ def _read_tiff(path: Path) -> np.ndarray:
 def _check_strips(path: Path, page: Any, size: int) -> None:
     ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if not ends or max(ends) > size or min(page.databytecounts) <= 0:
-        message = f"{path} is cut short: page {page.index + 1} lies beyond the end of the file. Copy or export it again."
+        message = (
+            f"{path} is cut short: page {page.index + 1} lies beyond the end of the file. Copy or export it again."
+        )
         raise FileError(message)
 
 
