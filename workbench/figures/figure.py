@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # The formats that keep free text which survives being copied and mailed.
 FORMATS = ("pdf", "svg", "png")
 # Dots per inch that a notebook gets; shown at the smaller one, so that it is crisp on a dense screen.
-SCREEN_DPI, SHOWN_DPI = 220, 150
+SCREEN_DPI, SHOWN_DPI = 216, 144
 
 
 class Figure(MatplotlibFigure):
@@ -72,6 +72,11 @@ class Figure(MatplotlibFigure):
         self.savefig(stream, format="png", dpi=SCREEN_DPI)
         width, height = self.get_size_inches() * SHOWN_DPI
         return stream.getvalue(), {"width": round(width), "height": round(height)}
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Show itself in a notebook; asked before pyplot's own printer, which would crop it and drop the provenance."""
+        png, size = self._repr_png_()
+        return {"image/png": png, "text/plain": repr(self)}, {"image/png": size}
 
 
 def save(drawing: Axes | MatplotlibFigure | SubFigure, path: str | Path, provenance: Provenance) -> Path:
