@@ -117,10 +117,11 @@ def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         message = f"{path} cannot be read as a plain NumPy array ({error}); arrays of objects are never unpickled."
         raise FileError(message) from error
+    return array
 
 
 def is_pickle(path: Path) -> bool:

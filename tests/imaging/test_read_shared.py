@@ -30,6 +30,7 @@ def test_every_image_of_the_set_reads(shared_data, folder, endings, count):
 
 def test_every_dicom_file_reads_or_says_why_not(shared_data):
     folder = shared_data / "dicom_variety"
+    read = 0
     for row in pd.read_csv(folder / "manifest.csv").itertuples():
         path = folder / row.path
         try:
@@ -41,3 +42,6 @@ def test_every_dicom_file_reads_or_says_why_not(shared_data):
         assert image.dtype.kind in "iuf"
         assert image.shape[0] in {1, 3}
         assert np.isfinite(image).all()
+        read += 1
+    # Of 122: eight have no pixels, the others are of kinds that no installed decoder knows, or damaged on purpose.
+    assert read >= 98

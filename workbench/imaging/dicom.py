@@ -76,7 +76,7 @@ def _check_pixels(path: Path, dataset: Any) -> None:
 
 
 def _decoded(path: Path, dataset: Any) -> np.ndarray:
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     _quiet_gdcm()

@@ -59,7 +59,7 @@ def read_image(path: str | Path) -> np.ndarray:
     reader = _reader(path, head)
     try:
         image = reader(path)
-    except FileError:
+    except (FileError, ImportError):  # A package that is missing is no fault of the file.
         raise
     except Exception as error:  # A damaged file makes decoders raise anything at all; all of it means the same.
         message = f"{path} cannot be read: it is damaged or cut short ({_said(error)}). Copy or export it again."
