@@ -73,10 +73,13 @@ class Figure(MatplotlibFigure):
         width, height = self.get_size_inches() * SHOWN_DPI
         return stream.getvalue(), {"width": round(width), "height": round(height)}
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Show itself in a notebook; asked before pyplot's own printer, which would crop it and drop the provenance."""
+    def _ipython_display_(self) -> None:
+        """Show itself in a notebook: where pyplot is set up too, its printer would crop the figure and lose the provenance."""
+        from IPython.display import publish_display_data
+
         png, size = self._repr_png_()
-        return {"image/png": png, "text/plain": repr(self)}, {"image/png": size}
+        data = {"image/png": png, "text/plain": repr(self)}
+        publish_display_data(data, {"image/png": size})  # type: ignore[no-untyped-call]  # IPython's is not typed
 
 
 def save(drawing: Axes | MatplotlibFigure | SubFigure, path: str | Path, provenance: Provenance) -> Path:
