@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +12,10 @@ torch = pytest.importorskip("torch")
 from workbench.cohorts.cohort import Cohort  # noqa: E402
 from workbench.cohorts.pixels import ArrayPixels  # noqa: E402
 from workbench.provenance import Provenance  # noqa: E402
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,7 @@ from workbench.provenance import Provenance, digest, plain
 from workbench.storage import read_array, read_json, reading, write_json, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from workbench.cohorts.cohort import Cohort
 
 NO_EVIDENCE = "no evidence"
@@ -65,22 +65,18 @@ class Attributions:
     """Per image: ``""``, ``"no evidence"`` (zero everywhere) or ``"constant"`` (one value, not zero, everywhere)."""
 
     def __post_init__(self) -> None:
-        for name, dtype in {
-            "maps": np.float32,
-            "targets": np.int64,
-            "scores": np.float32,
-            "errors": np.float32,
-        }.items():
+        for name in ("maps", "scores", "errors"):
             given = getattr(self, name)
-            object.__setattr__(self, name, None if given is None else _read_only(given, dtype))
+            object.__setattr__(self, name, None if given is None else _read_only(given, np.float32))
+        object.__setattr__(self, "targets", _read_only(self.targets, np.int64))
         for name in ("ids", "classes", "attributes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "settings", plain(self.settings))
         _check(self)
         object.__setattr__(self, "flags", tuple(_flag(heat) for heat in self.maps))
-        if self.provenance is None:
-            made = Provenance("Attributions", {"method": self.method, "maps": len(self)}, self.content_digest())
-            object.__setattr__(self, "provenance", made)
+        settings = {"method": self.method, "maps": len(self)}
+        made = self.provenance or Provenance("Attributions", settings, self.content_digest())
+        object.__setattr__(self, "provenance", made)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,7 +98,8 @@ class Attributions:
 
     def map(self, image_id: str) -> np.ndarray:
         """Return one map, float32 ``(*spatial)``, on the model's input grid."""
-        return self.maps[self._row(image_id)]
+        heat: np.ndarray = self.maps[self._row(image_id)]
+        return heat
 
     def on_image(self, image_id: str, spatial: Sequence[int]) -> np.ndarray:
         """Carry one map to the image's own grid: float32 ``(*spatial)``, resized linearly, padding cut off.
@@ -165,7 +162,7 @@ class Attributions:
             table = self.table.assign(**{"found:target": self.targets, "found:score": self.scores})
             table.to_parquet(scratch / "table.parquet")
             recipe = None if self.preprocessing is None else self.preprocessing.to_dict()
-            record = {"method": self.method, "settings": self.settings, "classes": self.classes}
+            record: dict[str, Any] = {"method": self.method, "settings": self.settings, "classes": self.classes}
             record |= {"attributes": self.attributes, "preprocessing": recipe}
             write_json(scratch / "attributions.json", record)
             self.provenance.save(scratch)
@@ -216,7 +213,7 @@ class Attributions:
 
 
 def _read_only(values: Any, dtype: type) -> np.ndarray:
-    array = np.asarray(values, dtype=dtype).view()
+    array: np.ndarray = np.asarray(values, dtype=dtype).view()
     array.flags.writeable = False
     return array
 

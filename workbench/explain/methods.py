@@ -35,7 +35,8 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings of a method, defaults included; a misspelt one is refused with the nearest."""
     parameters = inspect.signature(METHODS[name]).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    kind = f"{name} setting"
     for given in settings:
         if given not in known:
-            raise unknown_name(f"{name} setting", given, [*known, "target", "batch_size"])
+            raise unknown_name(kind, given, [*known, "target", "batch_size"])
     return known | dict(settings)

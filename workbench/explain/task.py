@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from workbench.errors import InputError, unknown_name
 from workbench.progress import track
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from workbench.cohorts.cohort import Cohort
     from workbench.models.model import Model
     from workbench.provenance import Provenance
@@ -67,6 +67,8 @@ class Task:
         """
         first = next(self.network.parameters(), torch.empty(0))
         inputs = self.model.inputs(cohort or self.cohort, list(ids)).to(first.device)
+        if inputs.is_inference():  # made under inference_mode by a model of the user's own; autograd refuses those
+            inputs = inputs.clone()
         for image_id, sound in zip(ids, torch.isfinite(inputs).flatten(1).all(1).tolist(), strict=True):
             if not sound:
                 message = f"image {image_id!r} holds NaN or infinite values as the network would see it; repair it or leave it out."

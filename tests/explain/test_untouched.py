@@ -1,0 +1,94 @@
+"""Nothing of the user's network changes by looking at it."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from workbench.explain.attribute import explain
+from workbench.explain.untouched import untouched
+
+METHODS = [("gradcam", {}), ("shap", {"samples": 2})]
+
+
+class Noisy(nn.Module):
+    """Counts its calls and draws numbers even in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        random.random()
+        np.random.rand()  # noqa: NPY002
+        return inputs + 0 * torch.rand(())
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(1)
+    net = nn.Sequential(
+        Noisy(), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
+    )  # fmt: skip
+    net.train()
+    net[2].eval()
+    net[1].weight.requires_grad_(False)
+    net[7].weight.grad = torch.full_like(net[7].weight, 3.0)
+    net[3].register_forward_hook(lambda *_: None)
+    return net
+
+
+def state(net: nn.Module) -> dict:
+    return {
+        "modes": [module.training for module in net.modules()],
+        "inplace": [getattr(module, "inplace", None) for module in net.modules()],
+        "asked": [parameter.requires_grad for parameter in net.parameters()],
+        "gradients": [None if p.grad is None else p.grad.tolist() for p in net.parameters()],
+        "hooks": [
+            [*module._forward_hooks, *module._forward_pre_hooks, *module._backward_hooks] for module in net.modules()
+        ],
+        "weights": {name: value.tolist() for name, value in net.state_dict().items()},
+        "random": [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()],  # noqa: NPY002
+        "switches": [torch.is_grad_enabled(), torch.is_inference_mode_enabled()],
+    }
+
+
+@pytest.mark.parametrize("part", list(state(network())))
+@pytest.mark.parametrize(("method", "settings"), METHODS)
+def test_explaining_leaves_as_they_were(part: str, method: str, settings: dict, make_model, make_cohort) -> None:
+    net = network()
+    before = copy.deepcopy(state(net)[part])
+    explain(make_model(net), make_cohort(4), method, **settings)
+    assert state(net)[part] == before
+
+
+def test_a_failure_midway_leaves_everything_as_it_was() -> None:
+    net = network()
+    before = copy.deepcopy(state(net))
+    with pytest.raises(KeyError), untouched(net):
+        net(torch.zeros(2, 1, 8, 8))
+        raise KeyError
+    assert state(net) == before
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(("method", "settings"), METHODS)
+def test_it_works_where_gradients_are_switched_off(
+    switch, method: str, settings: dict, make_model, make_cohort
+) -> None:
+    model, cohort = make_model(network()), make_cohort(4)
+    free = explain(model, cohort, method, **settings)
+    with switch():
+        assert np.array_equal(explain(model, cohort, method, **settings).maps, free.maps)
+        assert not torch.is_grad_enabled()
+
+
+def test_frozen_networks_are_explained(make_model, make_cohort) -> None:
+    net = network().requires_grad_(False)
+    assert explain(make_model(net), make_cohort(4)).maps.any()
