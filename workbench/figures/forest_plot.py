@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.errors import unknown_name
+from workbench.errors import InputError, unknown_name
 from workbench.figures.figure import Figure, figure_provenance
-from workbench.figures.style import FAINT, POINTS_PER_MM, plainly, styled, text_width, width_in_mm
+from workbench.figures.style import FAINT, POINTS_PER_MM, plainly, styled, text_width, width_in_mm, wrapped
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
     from workbench.audit.result import Audit
 
-COUNTS = {"n": "n", "positives": "positive", "patients": "patients"}
-ROW = 4.4  # mm a row
+Row = dict[str, Any]
+# mm: between two texts, above and below a row's text, between two partitions, for the column heads, for the x axis.
+SPACE, LEADING, PARTING, HEAD, AXIS = 3.0, 1.3, 1.4, 6.0, 10.0
+# Of the width: what the plot should have beside the text, and what it gets at least.
+READABLE, LEAST = 0.3, 0.2
+ROOMY = 400.0  # mm; there is always room around axes that the caller has placed
 
 
 def forest(
@@ -26,7 +31,8 @@ def forest(
 ) -> Figure | Axes:  # fmt: skip
     """Draw each group's gap to the rest, or its value, with the interval and what the number rests on.
 
-    A group whose sample cannot carry the number is grey, and a footnote says why.
+    A group whose sample cannot carry the number is grey, and a footnote says why. In a narrow figure the counts share
+    one column.
 
     Parameters
     ----------
@@ -43,98 +49,183 @@ def forest(
 
     Raises
     ------
-    InputError : where the audit has no such metric, or `which` is neither of the two.
+    InputError : where the audit has no such metric or no groups, `which` is neither of the two, or `width` leaves no
+        room beside the text.
     """
-    tables = {"gaps": audit.gaps, "values": audit.to_frame()}
-    if which not in tables:
-        raise unknown_name("which:", which, tables)
-    rows = tables[which][tables[which]["metric"] == metric]
-    known = list(audit.to_frame()["metric"].unique())
-    if metric not in known:
-        raise unknown_name("metric", metric, known)
+    rows = _rows(audit, metric, which)
     if ax is not None:
-        _draw(ax, rows, metric, which)
+        _draw(ax, _arranged(rows, ROOMY), metric, which)
         return ax
     made = figure_provenance("forest", {"metric": metric, "which": which, "style": style}, {"audit": audit.provenance})
     wide = width_in_mm(width, style)
     with styled(style):
-        left, right, columns = _margins(rows, wide)
-        notes = sum(len(textwrap.wrap(note, 100)) for note in _notes(rows))
-        below, above = 10 + (3.4 * notes + 1 if notes else 0), 6
-        tall = below + above + ROW * max(1, len(rows))
+        text = _arranged(rows, wide)
+        below, inner = AXIS + text.notes_height, wide - text.left - text.right
+        if inner < LEAST * wide:
+            message = (
+                f"width {wide:g} mm leaves no room for the plot beside its text; take {_least_width(rows)} mm or more."
+            )
+            raise InputError(message)
+        tall = below + text.height + HEAD
         figure = Figure(wide, tall, style=style, provenance=made)
-        inner = (left / wide, below / tall, (wide - left - right) / wide, ROW * max(1, len(rows)) / tall)
-        _draw(figure.add_axes(inner), rows, metric, which, columns)
+        place = (text.left / wide, below / tall, inner / wide, text.height / tall)
+        _draw(figure.add_axes(place), text, metric, which)
     return figure
 
 
-def _margins(rows: pd.DataFrame, wide: float) -> tuple[float, float, list[str]]:
-    """Return the room for the text on the left and right, in mm, and the counts that fit beside a readable plot."""
+@dataclass(frozen=True)
+class Arrangement:
+    """Where the text of a forest plot stands; lengths in mm.
+
+    Parameters
+    ----------
+    rows : the numbers, one dict a row.
+    names : lines of each row's group name.
+    heads, counts : the columns of counts; one text a row in each.
+    ends : how far left of the axes each column of counts ends.
+    left, right, line : room beside the axes, and the height of a line of text.
+    notes : the footnotes, broken into lines.
+    """
+
+    rows: Sequence[Row]
+    names: Sequence[Sequence[str]]
+    heads: Sequence[str]
+    counts: Sequence[Sequence[str]]
+    ends: Sequence[float]
+    left: float
+    right: float
+    line: float
+    notes: Sequence[str]
+
+    @property
+    def middles(self) -> list[float]:
+        """Each row's distance from the top of the axes."""
+        middles, top = [], 0.0
+        for place, (row, name) in enumerate(zip(self.rows, self.names, strict=True)):
+            top += PARTING if place and row["by"] != self.rows[place - 1]["by"] else 0
+            high = len(name) * self.line + LEADING
+            middles.append(top + high / 2)
+            top += high
+        return middles
+
+    @property
+    def height(self) -> float:
+        """Height of the axes."""
+        return self.middles[-1] + (len(self.names[-1]) * self.line + LEADING) / 2
+
+    @property
+    def notes_height(self) -> float:
+        """Height of the footnotes, with some space before them."""
+        return len(self.notes) * self.line + 1.5 if self.notes else 0.0
+
+
+def _rows(audit: Audit, metric: str, which: str) -> list[Row]:
+    tables = {"gaps": audit.gaps, "values": audit.table}
+    if which not in tables:
+        raise unknown_name("which:", which, tables)
+    known = list(audit.table["metric"].unique())
+    if metric not in known:
+        raise unknown_name("metric", metric, known)
+    table = tables[which]
+    rows: list[Row] = table[table["metric"] == metric].to_dict("records")  # type: ignore[assignment]
+    if not rows:
+        message = (
+            "this audit has no groups, so there is no gap to draw: audit by an attribute, as in by=['sex'], or draw "
+            "everybody's value with which='values'."
+        )
+        raise InputError(message)
+    return rows
+
+
+def _arranged(rows: Sequence[Row], wide: float) -> Arrangement:
+    """Place the text: counts in three columns where that leaves a readable plot, else in one, and names broken to fit."""
     import matplotlib as mpl
 
     size = mpl.rcParams["ytick.labelsize"]
-    label = max([text_width(group, size) for group in rows["group"]], default=10.0)
-    right = max([text_width(_said(row), size) for row in rows.to_dict("records")], default=10.0) + 9
-    columns = list(COUNTS)
-    while columns and wide - right - label - 14 * len(columns) - 4 < 0.3 * wide:
-        columns.pop()
-    return label + 14 * len(columns) + 4, right, columns
+    line = size * 1.25 / POINTS_PER_MM
+    right = max(text_width(_said(row) + " m", size) for row in rows) + SPACE
+    three = {"n": "{n}", "positive": "{positives}", "patients": "{patients}"}
+    longest = max(text_width(row["group"], size) for row in rows)
+    for forms in (three, {"positive/n": "{positives}/{n}"}):
+        counts = [[form.format_map(row) for row in rows] for form in forms.values()]
+        ends: list[float] = []
+        used = SPACE
+        for head, column in reversed(list(zip(forms, counts, strict=True))):
+            ends.insert(0, used)
+            used += max(text_width(text, size) for text in (head, *column)) + SPACE
+        if wide - right - used - longest - 1 >= READABLE * wide:
+            break
+    room = min(longest, max(wide * (1 - LEAST - 0.02) - right - used, 12.0))
+    names = [wrapped(row["group"], size, room + 0.1) for row in rows]
+    left = used + max(text_width(part, size) for name in names for part in name) + 1
+    notes = [f"{_letter(place)}  {note}" for place, note in enumerate(_notes(rows))]
+    broken = [part for note in notes for part in wrapped(note, size, min(wide, 183.0) - 4)]
+    return Arrangement(rows, names, list(forms), counts, ends, left, right, line, broken)
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, metric: str, which: str, columns: list[str] | None = None) -> None:
+def _least_width(rows: Sequence[Row]) -> int:
+    wide = 30
+    while wide - (text := _arranged(rows, wide)).left - text.right < LEAST * wide:
+        wide += 1
+    return wide
+
+
+def _draw(ax: Axes, text: Arrangement, metric: str, which: str) -> None:
     import matplotlib as mpl
 
-    columns = list(COUNTS) if columns is None else columns
     size = mpl.rcParams["ytick.labelsize"]
-    notes = _notes(rows)
-    everybody = rows[rows["group"] == "all"]["value"]
-    line = 0.0 if which == "gaps" else float(everybody.iloc[0]) if len(everybody) else math.nan
+    everybody = [row["value"] for row in text.rows if row["group"] == "all"]
+    line = 0.0 if which == "gaps" else everybody[0] if everybody else math.nan
     if math.isfinite(line):
         ax.axvline(line, color="0.3", linewidth=0.7, linestyle="-" if which == "gaps" else (0, (3, 2)), zorder=1)
-    for place, row in enumerate(rows.to_dict("records")):
+    notes = _notes(text.rows)
+    for place, (row, middle) in enumerate(zip(text.rows, text.middles, strict=True)):
         colour = FAINT if row["note"] else "black"
         if not math.isnan(row["value"]):
-            ax.plot([row["low"], row["high"]], [place, place], color=colour, solid_capstyle="butt", zorder=2)
-            ax.plot(row["value"], place, marker="s", color=colour, zorder=3)
-        _beside(ax, row["group"], (0, place), -14 * len(columns) - 2, ha="right", color=colour, size=size)
-        for column, name in enumerate(columns):
-            _beside(
-                ax,
-                str(row[name]),
-                (0, place),
-                14 * (column - len(columns) + 1) - 3,
-                ha="right",
-                color=colour,
-                size=size,
-            )
+            ax.plot([row["low"], row["high"]], [middle, middle], color=colour, solid_capstyle="butt", zorder=2)
+            ax.plot(row["value"], middle, marker="s", color=colour, zorder=3)
+        look = {"color": colour, "size": size}
+        lines = text.names[place]
+        upright = "center_baseline" if len(lines) == 1 else "center"
+        _beside(ax, "\n".join(lines), (0, middle), 1 - text.left, ha="left", va=upright, **look)
+        for column, end in zip(text.counts, text.ends, strict=True):
+            _beside(ax, column[place], (0, middle), -end, ha="right", **look)
         mark = f" {_letter(notes.index(row['note']))}" if row["note"] else ""
-        _beside(ax, _said(row) + mark, (1, place), 2, ha="left", color=colour, size=size)
-    for column, name in enumerate(columns):
-        _beside(ax, COUNTS[name], (0, -0.95), 14 * (column - len(columns) + 1) - 3, ha="right", size=size, color=FAINT)
-    ax.set(ylim=(len(rows) - 0.4, -0.6), yticks=[])
+        _beside(ax, _said(row) + mark, (1, middle), SPACE - 1, ha="left", **look)
+    for head, end in zip(text.heads, text.ends, strict=True):
+        _beside(ax, head, (0, -1.2), -end, ha="right", va="baseline", size=size, color=FAINT)
+    ax.set(ylim=(text.height, 0), yticks=[])
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"{metric}: group − rest" if which == "gaps" else metric)
-    text = "\n".join(textwrap.fill(f"{_letter(k)}  {note}", 100) for k, note in enumerate(notes))
-    if text:
-        plainly(ax.annotate(text, (0.5, 0), xycoords="axes fraction", xytext=(0, -10.5 * POINTS_PER_MM), ha="center",
-                            textcoords="offset points", va="top", size=size, color=FAINT, annotation_clip=False))  # fmt: skip
+    if text.notes:
+        plainly(ax.annotate("\n".join(text.notes), (0, 0), xycoords="axes fraction",
+                            xytext=((1 - text.left) * POINTS_PER_MM, -AXIS * POINTS_PER_MM), textcoords="offset points",
+                            ha="left", va="top", size=size, linespacing=1.15, color=FAINT, annotation_clip=False))  # fmt: skip
 
 
 def _beside(ax: Axes, text: str, place: tuple[float, float], mm: float, **settings: Any) -> None:
-    """Write `text` in a row, `mm` to the right of the axes' left (0) or right (1) edge."""
-    plainly(ax.annotate(text, place, xycoords=("axes fraction", "data"), xytext=(mm * POINTS_PER_MM, 0), va="center_baseline",
+    """Write `text` at a height, `mm` to the right of the axes' left (0) or right (1) edge."""
+    settings = {"va": "center_baseline", **settings}
+    plainly(ax.annotate(text, place, xycoords=("axes fraction", "data"), xytext=(mm * POINTS_PER_MM, 0),
                         textcoords="offset points", annotation_clip=False, **settings))  # fmt: skip
 
 
-def _said(row: dict[Any, Any]) -> str:
+def _said(row: Row) -> str:
     if math.isnan(row["value"]):
         return "not estimable"
-    sign = "+" if "reference" in row else ""
-    return f"{row['value']:{sign}.2f} [{row['low']:{sign}.2f}, {row['high']:{sign}.2f}]".replace("-", "−")
+    signed = "reference" in row
+    value, low, high = (_number(row[name], signed=signed) for name in ("value", "low", "high"))
+    return value if math.isnan(row["low"]) or math.isnan(row["high"]) else f"{value} [{low}, {high}]"
 
 
-def _notes(rows: pd.DataFrame) -> list[str]:
-    return [note for note in dict.fromkeys(rows["note"]) if note]
+def _number(value: float, *, signed: bool) -> str:
+    """Write two decimals with a true minus sign; what rounds to zero has no sign."""
+    text = f"{value:{'+' if signed else ''}z.2f}".replace("-", "−")
+    return "0.00" if text == "+0.00" else text
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    return [note for note in dict.fromkeys(row["note"] for row in rows) if note]
 
 
 def _letter(place: int) -> str:

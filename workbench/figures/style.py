@@ -89,6 +89,18 @@ def elided(text: str, size: float, width: float) -> str:
     return "…"
 
 
+def wrapped(text: str, size: float, width: float) -> list[str]:
+    """Break a text between words into lines of at most `width` mm; a word that is too long is shortened."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else ""
+        if longer and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(elided(word, size, width))
+    return lines
+
+
 def plainly(text: Text) -> Text:
     """Make a text artist show ``$`` as it stands: words from data are not mathematics."""
     text.set_parse_math(False)
