@@ -89,9 +89,6 @@ class Model:
         >>> Model.wrap(net, classes=["healthy", "cancer"]).name
         'Sequential'
         """
-        if not isinstance(network, nn.Module):
-            message = f"network is a {type(network).__name__}; Model.wrap takes a torch.nn.Module."
-            raise InputError(message)
         if input_shape is None and isinstance(preprocessing, Preprocessing):
             input_shape = (preprocessing.channels, *preprocessing.shape)
         label = name or type(network).__name__

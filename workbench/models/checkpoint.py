@@ -1,0 +1,93 @@
+"""A training's whole state in one file, written in one step: weights, optimiser, and where it stands.
+
+Nothing random is kept: every draw follows from (seed, epoch, step), see :mod:`workbench.models.train`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from workbench.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "training.safetensors"
+
+
+@dataclass
+class State:
+    """Where a training stands: the next epoch and step, what was measured, and the best weights so far."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    done: bool = False
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+
+def save_state(
+    folder: Path, state: State, network: nn.Module, optimiser: torch.optim.Optimizer, fingerprint: str
+) -> None:
+    """Write the state beside the old one, then put it in its place: a kill at any moment leaves one of the two whole."""
+    from safetensors.torch import save_file
+
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    for number, entry in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in entry.items()}
+    record = {key: value for key, value in asdict(state).items() if key != "best"} | {"fingerprint": fingerprint}
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f"{FILE}.new"
+    contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    save_file(contents, str(scratch), metadata={"state": json.dumps(record)})
+    with scratch.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    scratch.replace(folder / FILE)
+
+
+def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, fingerprint: str) -> State | None:
+    """Bring network and optimiser to the saved state and return it; None where nothing was saved yet.
+
+    Raises
+    ------
+    InputError : where the state belongs to other settings or other images.
+    FileError : where the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            record = json.loads(stream.metadata()["state"])
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  # not a mapping
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        message = f"{path} is not a whole checkpoint ({error}); delete it to train from the start."
+        raise FileError(message) from error
+    if record.pop("fingerprint") != fingerprint:
+        message = (
+            f"{path} belongs to a training with other settings, another seed or other images. Give the settings it was "
+            "begun with to go on, or another checkpoint folder to start afresh."
+        )
+        raise InputError(message)
+    network.load_state_dict(_part(tensors, "network."))
+    entries: dict[int, dict[str, Any]] = {}
+    for name, value in _part(tensors, "optimiser.").items():
+        number, _, key = name.partition(".")
+        entries.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
+    return State(**record, best=_part(tensors, "best."))
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
