@@ -31,9 +31,8 @@ def test_a_full_shortcut_marks_exactly_the_cancers_at_the_majority_site() -> Non
     assert ((table["marker"] == "yes") == (table["label"] == "cancer")).all()
 
 
-def test_lesions_without_contrast_leave_no_trace() -> None:
-    cohort = phantom_mammography(60, disadvantage=1.0, **SMALL)
-    by_density = cohort.card["truth"]["ideal_auroc_by_density"]
+def test_dense_breasts_without_contrast_leave_the_ideal_observer_guessing() -> None:
+    by_density = phantom_mammography(60, disadvantage=1.0, **SMALL).card["truth"]["ideal_auroc_by_density"]
     assert by_density["C"] == 0.5
 
 

@@ -18,7 +18,7 @@ from workbench.phantoms.texture import enlarge, fractal_field, smooth_field
 FILM_MM = (240.0, 180.0)
 AIR = -4.0
 # Standard deviation of the random texture, and how little of it is left in air.
-TEXTURE, TEXTURE_IN_AIR = 0.36, 0.06
+TEXTURE, TEXTURE_IN_AIR = 0.22, 0.04
 # Glandular share of the breast's area by BI-RADS density class, as (mean of a threshold field, brightness).
 GLANDULAR = {"A": (-1.05, 0.75), "B": (-0.35, 0.95), "C": (0.35, 1.15), "D": (1.05, 1.3)}
 # Side of the coarse cells on which distances are measured.
@@ -74,6 +74,8 @@ def draw_anatomy(rng: np.random.Generator, build: Build, *, view: str, shape: tu
     """Draw one view (``"CC"`` or ``"MLO"``) of a breast on `shape` pixels; the draws do not depend on `shape`."""
     y, x, spacing = film(shape)
     centre = 120.0 + rng.normal() * 3 + (14.0 if view == "MLO" else 0.0)
+    # A technician moves the film until a large breast lies on it whole.
+    centre = float(np.clip(centre, build.width_mm + 8, FILM_MM[0] - 8 - build.width_mm))
     nipple_y = centre + rng.normal() * 4
     edge, top_width = _outline(rng, build, view=view, centre=centre, nipple_y=nipple_y)
     inside = enlarge(_distance(edge), shape)
@@ -87,11 +89,11 @@ def draw_anatomy(rng: np.random.Generator, build: Build, *, view: str, shape: tu
 
     thickness = 1 - np.exp(-np.clip(inside, 0, None) / 9.0)
     tissue = glandular * (GLANDULAR[build.density][1] + 0.28 * fractal_field(rng, (14, 11), shape))
-    lobules = 0.13 * fractal_field(rng, (10, 8), shape) + 0.55 * strands * (0.35 + 0.65 * np.sqrt(glandular))
+    lobules = 0.1 * fractal_field(rng, (10, 8), shape) + 0.45 * strands * (0.35 + 0.65 * np.sqrt(glandular))
     skin = 0.75 * np.exp(-(((inside - 1.0) / 1.1) ** 2))
     areola = 0.9 * np.exp(-(((radius - 1.0) / 5.0) ** 2)) + 0.3 * np.exp(-((radius / 14.0) ** 2))
     in_muscle = _step(muscle / 1.6)
-    flesh = (1.5 * tissue + lobules) * (1 - 0.9 * in_muscle) + in_muscle * _muscle_brightness(rng, muscle, shape)
+    flesh = (1.2 * tissue + lobules) * (1 - 0.9 * in_muscle) + in_muscle * _muscle_brightness(rng, muscle, shape)
     body = -1.3 + 1.3 * thickness + flesh * thickness + skin + areola
     within = _step(inside / (0.5 * max(spacing, 0.5)))
     background = AIR + (body - AIR) * within
@@ -155,7 +157,6 @@ def _outline(
 
 def _distance(edge: np.ndarray) -> np.ndarray:
     """Return the signed distance to the skin on the coarse grid, in mm, positive inside; the chest wall is no skin."""
-    # Three times finer than the cells along x, so that a slanting edge does not become a staircase.
     x = np.arange(0, FILM_MM[1], COARSE_MM)
     mask = x[None] + COARSE_MM / 2 < edge[:, None]
     wide = np.pad(mask, ((0, 0), (60, 0)), mode="edge")
@@ -178,7 +179,7 @@ def _muscle(rng: np.random.Generator, y: np.ndarray, x: np.ndarray, top_width: f
 def _muscle_brightness(rng: np.random.Generator, muscle: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the muscle's brightness: thicker away from its edge, with fibres along it."""
     fibres = 0.08 * np.sin(muscle / rng.uniform(2.2, 3.2) + 1.5 * smooth_field(rng, (6, 5), shape))
-    return 1.35 + 0.55 * np.clip(muscle / 40, 0, 1) + fibres + 0.12 * fractal_field(rng, (8, 6), shape)
+    return 0.8 + 0.4 * np.clip(muscle / 40, 0, 1) + fibres + 0.12 * fractal_field(rng, (8, 6), shape)
 
 
 def _glandular(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft, special, stats
 
 from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +40,15 @@ class DetectionTask:
     @cached_property
     def energies(self) -> np.ndarray:
         """The squared detectability sᵀK⁻¹s of each template at strength 1 and a known place, ``(J,)``."""
-        spectra = [np.abs(fft.rfft2(self._padded(template))) ** 2 / self.spectrum for template in self.templates]
-        return np.array([fft.irfft2(one, s=self.shape)[0, 0] for one in spectra])
+        spectra = np.abs(fft.rfft2(self._padded())) ** 2 / self.spectrum
+        energies: np.ndarray = fft.irfft2(spectra, s=self.shape)[:, 0, 0]
+        return energies
+
+    @cached_property
+    def _filters(self) -> np.ndarray:
+        """The transfer functions of the matched filters K⁻¹s, complex64: all positions of a template in one inverse FFT."""
+        filters: np.ndarray = (np.conj(fft.rfft2(self._padded())) / self.spectrum).astype(np.complex64)
+        return filters
 
     def log_likelihood_ratio(
         self, data: np.ndarray, *, positions: np.ndarray, weights: np.ndarray, contrast: float = 1.0
@@ -58,21 +68,21 @@ class DetectionTask:
         """
         if contrast == 0:
             return 0.0
-        filtered = fft.irfft2(fft.rfft2(data) / self.spectrum, s=self.shape)
-        tall, wide = self.templates.shape[1:]
-        padded = np.pad(filtered, ((tall // 2, tall // 2), (wide // 2, wide // 2)), mode="wrap").astype(np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (tall, wide))[positions[:, 0], positions[:, 1]]
-        matched = windows.reshape(len(positions), -1) @ self.templates.reshape(len(self.templates), -1).T
+        spectrum = fft.rfft2(data.astype(np.float32))
+        fields = fft.irfft2(spectrum * self._filters, s=self.shape, overwrite_x=True)
+        matched = fields[:, positions[:, 0], positions[:, 1]].T.astype(float)
         strengths = contrast * np.asarray(self.strengths)[:, None, None]
         exponents = strengths * matched - 0.5 * strengths**2 * self.energies
         with np.errstate(divide="ignore"):
             prior = np.log(np.asarray(self.strength_weights))[:, None, None] + np.log(weights)[:, None]
         return float(special.logsumexp(exponents + prior)) - float(np.log(len(self.templates)))
 
-    def _padded(self, template: np.ndarray) -> np.ndarray:
-        whole = np.zeros(self.shape)
-        whole[: template.shape[0], : template.shape[1]] = template
-        return whole
+    def _padded(self) -> np.ndarray:
+        """Return the templates ``(J, H, W)`` in double precision, each centred on pixel (0, 0) of the torus."""
+        tall, wide = self.templates.shape[1:]
+        whole = np.zeros((len(self.templates), *self.shape))
+        whole[:, :tall, :wide] = self.templates
+        return np.roll(whole, (-(tall // 2), -(wide // 2)), (1, 2))
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:

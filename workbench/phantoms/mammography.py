@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +22,16 @@ from workbench.phantoms.patients import Patient, draw_patient
 from workbench.phantoms.texture import power_law_spectrum, stationary_noise
 from workbench.provenance import Provenance, digest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 NAME = "phantom-mammography"
 VIEWS = ("CC", "MLO")
 CLASSES = ("healthy", "cancer")
 ATTRIBUTES = ("age_band", "density", "site", "ethnicity", "view", "marker")
 DENSE = ("C", "D")
 # How conspicuous lesions are: most are plain, some subtle, a few all but hidden.
-STRENGTHS, STRENGTH_WEIGHTS = (1.0, 0.4, 0.06), (0.85, 0.1, 0.05)
+STRENGTHS, STRENGTH_WEIGHTS = (1.0, 0.6, 0.01), (0.85, 0.12, 0.03)
 # Quantum noise, in standard deviations of the texture, per pixel of 1 mm.
 QUANTUM = 0.2
 
