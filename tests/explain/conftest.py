@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from workbench.cohorts.cohort import Cohort  # noqa: E402
-from workbench.cohorts.pixels import ArrayPixels  # noqa: E402
-from workbench.provenance import Provenance  # noqa: E402
-from typing import TYPE_CHECKING
+from workbench.cohorts.cohort import Cohort
+from workbench.cohorts.pixels import ArrayPixels
+from workbench.provenance import Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -102,7 +102,7 @@ def test_neither_batch_size_nor_company_changes_a_map(batch_size: int, make_mode
 
 def test_a_patient_is_never_its_own_reference(make_model, make_cohort) -> None:
     cohort = make_cohort(4, shape=(1, 12, 12))
-    with pytest.raises(InputError, match="own patient 'p0'. Give .* background=train"):
+    with pytest.raises(InputError, match=r"own patient 'p0'\. Give .* background=train"):
         explain(make_model(small_net()), cohort.where("patient == 'p0'"), "shap")
 
 

@@ -102,6 +102,20 @@ def test_the_last_layer_with_extent_is_found_and_naming_it_changes_nothing(
     assert np.array_equal(found.maps, explain(model, cohort, layer=layer).maps)
 
 
+def test_the_last_layer_is_found_though_it_was_registered_first(make_model, make_cohort) -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Conv2d(2, 2, 3)
+            self.others = nn.Sequential(*[nn.Identity() for _ in range(20)], nn.Conv2d(1, 2, 3))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.last(self.others(inputs)).mean((2, 3))
+
+    found = explain(make_model(Backwards()), make_cohort(2))
+    assert found.settings["layer"] == "last"
+
+
 def test_the_map_is_carried_to_the_input_without_a_shift(make_model, make_cohort) -> None:
     image = np.zeros((1, 1, 16, 32), np.float32)
     image[..., 4:8, 8:12] = 1  # one cell of the pooled grid, its centre at (5.5, 9.5)

@@ -16,6 +16,7 @@ from workbench.storage import read_array, read_json, reading, write_json, writin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
     from workbench.cohorts.cohort import Cohort
 
 NO_EVIDENCE = "no evidence"

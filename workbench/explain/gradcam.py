@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from workbench.errors import InputError
-from workbench.explain.layers import capture, check_captured
+from workbench.explain.layers import check_captured, forward_from
 from workbench.explain.task import Answer
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def gradcam(task: Task, *, layer: str | None = None) -> Answer:
     """
     maps, targets, scores = [], [], []
     for ids, inputs in task.batches("Grad-CAM"):
-        with capture(task.network, layer, inputs) as seen:
-            logits = task.logits(inputs)
+        logits, seen = forward_from(task.network, layer, inputs, run=task.logits)
         activation = check_captured(seen, layer, task.network)
         layer = seen.name  # found in the first batch, the same in all others
         chosen = task.targets(logits, ids)

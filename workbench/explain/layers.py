@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,26 +11,58 @@ import torch
 from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from typing import Any
 
 INSTEAD = "method='shap' needs no layer."
 
 
+def forward_from(
+    network: torch.nn.Module, layer: str | None, inputs: torch.Tensor, *, run: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, Capture]:
+    """Run the network once, with autograd recording only what follows `layer`; hooks are removed at its end.
+
+    With None the last layer whose output has spatial extent is taken, under the outermost name it goes by: ``layer4``
+    of a ResNet, the ReLU before the pooling of a DenseNet. A layer that runs several times counts with its last run.
+
+    Parameters
+    ----------
+    run : gives the logits of inputs; calls `network`.
+
+    Raises
+    ------
+    InputError : where `layer` is unknown; the nearest names are offered.
+    """
+    names = [name for name, _ in network.named_modules() if name]
+    if layer is not None:
+        known = dict(network.named_modules(remove_duplicate=False))
+        if layer not in known or not layer:
+            raise unknown_name("layer", layer, difflib.get_close_matches(layer, names, n=5, cutoff=0.4) or names[-5:])
+        return _watched(network, {layer}, [layer], inputs, run)
+    # The layer looked for is nearly always among the last tenth; copying every output would cost half a forward pass.
+    tail = names[-max(8, len(names) // 10) :]
+    around = {name.rsplit(".", depth)[0] for name in tail for depth in range(1, name.count(".") + 1)}
+    logits, seen = _watched(network, around.union(tail), names, inputs, run)
+    return _watched(network, set(names), names, inputs, run) if seen.missed else (logits, seen)
+
+
 @dataclass
 class Capture:
-    """What the last watched layer with spatial extent gave in the forward pass just run."""
+    """What the last watched layer with spatial extent gave in the forward pass just run.
 
+    `missed` tells that a layer which was not watched gave one later; `tokens` that the network went on with tokens.
+    """
+
+    rank: int
     name: str | None = None
     leaf: torch.Tensor | None = None
     given: torch.Tensor | None = None
     version: int = 0
     tokens: bool = False
-    rank: int = 0
-    watched: list[str] = field(default_factory=list)
+    missed: bool = False
 
-    def take(self, name: str, output: Any) -> torch.Tensor | None:
-        """Replace a layer's output by a copy that hangs on a fresh leaf; every later layer does so again."""
+    def take(self, name: str, output: Any, *, watched: bool) -> torch.Tensor | None:
+        """Replace a watched layer's output by a copy that hangs on a fresh leaf; every later layer does so again."""
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
             return None
         if output.dim() != self.rank or output.shape[2:].numel() <= 1:
@@ -41,6 +72,9 @@ class Capture:
         if output is self.given and output._version == self.version:
             self.name = name  # an outer module hands on what an inner one gave
             return None
+        self.missed = not watched
+        if not watched:
+            return None
         self.leaf = output.detach().requires_grad_()
         with torch.enable_grad():
             # The copy may be overwritten by what follows (an in-place ReLU); the leaf keeps the layer's own values.
@@ -49,31 +83,23 @@ class Capture:
         return self.given
 
 
-@contextmanager
-def capture(network: torch.nn.Module, layer: str | None, inputs: torch.Tensor) -> Iterator[Capture]:
-    """Watch `layer`, or with None every layer, while the block runs `network` once; hooks are removed at its end.
-
-    With None the last layer whose output has spatial extent wins, under the outermost name it goes by: ``layer4``
-    of a ResNet, the ReLU before the pooling of a DenseNet. A layer that runs several times counts with its last run.
-
-    Raises
-    ------
-    InputError : where `layer` is unknown; the nearest names are offered.
-    """
-    names = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
-    if layer is not None and layer not in names:
-        near = difflib.get_close_matches(layer, names, n=5, cutoff=0.4) or list(names)[-5:]
-        raise unknown_name("layer", layer, near)
+def _watched(
+    network: torch.nn.Module,
+    watched: set[str],
+    names: list[str],
+    inputs: torch.Tensor,
+    run: Callable[[torch.Tensor], torch.Tensor],
+) -> tuple[torch.Tensor, Capture]:
     seen = Capture(rank=inputs.dim())
     handles = []
-    for name in names if layer is None else [layer]:
-
-        def hook(_module: torch.nn.Module, _args: Any, output: Any, name: str = name) -> torch.Tensor | None:
-            return seen.take(name, output)
-
-        handles.append(names[name].register_forward_hook(hook))
     try:
-        yield seen
+        for name in names:
+
+            def hook(_module: torch.nn.Module, _args: Any, output: Any, name: str = name) -> torch.Tensor | None:
+                return seen.take(name, output, watched=name in watched)
+
+            handles.append(network.get_submodule(name).register_forward_hook(hook))
+        return run(inputs), seen
     finally:
         for handle in handles:
             handle.remove()

@@ -13,6 +13,7 @@ from workbench.progress import track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
     from workbench.cohorts.cohort import Cohort
     from workbench.models.model import Model
     from workbench.provenance import Provenance
