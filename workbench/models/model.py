@@ -155,10 +155,9 @@ class Model:
             raise InputError(message)
         ids = cohort.ids
         batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
-        with evaluating(self.network) as network, torch.inference_mode():
-            device = _device(network)
+        with evaluating(self.network), torch.inference_mode():
             parts = [
-                self.scores_of(_logits(network(self.inputs(cohort, batch).to(device)))).double().cpu().numpy()
+                self.scores_of(self._answer(self.inputs(cohort, batch), batch[0])).double().cpu().numpy()
                 for batch in track(batches, "Predicting", unit="batch")
             ]
         return self._predictions(cohort, np.concatenate(parts))
@@ -239,6 +238,20 @@ class Model:
             raise InputError(self._size_message(image_id, ready.shape, self.input_shape))
         return ready
 
+    def _answer(self, inputs: torch.Tensor, first: str) -> torch.Tensor:
+        try:
+            output = self.network(inputs.to(_device(self.network)))
+        except RuntimeError as error:
+            message = (
+                f"the network fails on inputs of shape {tuple(inputs.shape[1:])} (from image {first!r} on): {error}. "
+                "Bring the images to the size it takes: preprocessing=wb.Preprocessing(shape=…, channels=…)."
+            )
+            raise InputError(message) from error
+        if isinstance(output, torch.Tensor):
+            return output
+        message = f"the network returns a {type(output).__name__}; wrap it in a module that returns the tensor of logits alone."
+        raise InputError(message)
+
     def _size_message(self, image_id: str, given: tuple[int, ...], taken: tuple[int, ...]) -> str:
         return (
             f"image {image_id!r} comes to the network as {given}, and it takes {taken} (channels, then space). Let a recipe "
@@ -278,12 +291,3 @@ def weights_digest(network: nn.Module) -> str:
 
 def _device(network: nn.Module) -> torch.device:
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-
-
-def _logits(output: Any) -> torch.Tensor:
-    if isinstance(output, torch.Tensor):
-        return output
-    message = (
-        f"the network returns a {type(output).__name__}; wrap it in a module that returns the tensor of logits alone."
-    )
-    raise InputError(message)
