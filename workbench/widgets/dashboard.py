@@ -1,0 +1,241 @@
+"""The bias dashboard: move the threshold and see at once whom the model fails."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import anywidget
+import pandas as pd
+import traitlets
+
+from workbench.errors import InputError, unknown_name
+from workbench.widgets.page import source
+from workbench.widgets.sentences import isolated, number, sentences
+
+if TYPE_CHECKING:
+    from workbench.audit.result import Audit
+    from workbench.figures.figure import Figure
+
+OVERALL = "Overall"
+
+
+def dashboard(audit: Audit) -> Dashboard:
+    """Show an audit as an instrument: threshold, subgroup table, ROC curves and forest plot, all in step.
+
+    Parameters
+    ----------
+    audit : what to show; its ``at(threshold)`` does the arithmetic.
+
+    Returns
+    -------
+    Dashboard
+        A widget; its `threshold`, `by`, `metric` and `selected` can be read and set.
+
+    Examples
+    --------
+    >>> board = audit.dashboard()  # doctest: +SKIP
+    >>> board.threshold = 0.3  # doctest: +SKIP
+    """
+    return Dashboard(audit)
+
+
+class Dashboard(anywidget.AnyWidget):
+    """The widget that :func:`dashboard` makes.
+
+    Its state is `threshold` (0–1), `by` (a partition of the audit), `metric` and `selected` (a group, or empty);
+    mouse, keyboard and Python set the same four.
+    """
+
+    _esm = source("elements.js", "dashboard.js")
+    _css = source("dashboard.css")
+
+    threshold = traitlets.Float(0.5, help="Images with this score or more are called positive; 0–1.").tag(sync=True)
+    by = traitlets.Unicode(help="The attribute or intersection whose groups are compared.").tag(sync=True)
+    metric = traitlets.Unicode(help="The metric of the sentences and of the forest plot.").tag(sync=True)
+    selected = traitlets.Unicode(help="The group that stands out; empty for none.").tag(sync=True)
+    about = traitlets.Dict(help="What never changes: names, choices, warnings.").tag(sync=True)
+    curves = traitlets.Dict(help="ROC curves of the groups shown.").tag(sync=True)
+    view = traitlets.Dict(help="The table's rows at the threshold, ready to be shown.").tag(sync=True)
+    words = traitlets.List(traitlets.Unicode(), help="The finding in words.").tag(sync=True)
+
+    def __init__(self, audit: Audit) -> None:
+        self.audit = audit
+        self._table, self._gaps = audit.table, audit.gaps
+        self._partitions = [name for name in audit.table["by"].unique() if name]
+        self._metrics = list(audit.table["metric"].unique())
+        super().__init__(
+            threshold=float(audit.settings["threshold"]),
+            by=next(iter(self._partitions), ""),
+            metric="sensitivity" if "sensitivity" in self._metrics else self._metrics[0],
+            about=_about(audit, self._partitions, self._metrics),
+        )
+        self._show_curves()
+        self._show_table()
+        self.observe(self._at_threshold, names="threshold")
+        self.observe(self._by_partition, names="by")
+        self.observe(self._say, names=["metric", "selected"])
+
+    def __repr__(self) -> str:
+        return f"Dashboard(threshold={self.threshold:g}, by={self.by!r}, metric={self.metric!r})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Add a picture to the widget: what a notebook shows where no kernel and no widget is, as on a forge."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        return {**data, "image/png": base64.b64encode(_picture(self.audit, self.by, self.metric)).decode()}, metadata
+
+    @traitlets.validate("threshold")
+    def _in_range(self, proposal: Any) -> float:
+        if not 0 <= proposal["value"] <= 1:
+            message = (
+                f"threshold {proposal['value']} lies outside 0–1; scores are probabilities, and so is the threshold."
+            )
+            raise InputError(message)
+        return float(proposal["value"])
+
+    @traitlets.validate("by")
+    def _known_partition(self, proposal: Any) -> str:
+        return _known("by: partition", proposal["value"], self._partitions or [""])
+
+    @traitlets.validate("metric")
+    def _known_metric(self, proposal: Any) -> str:
+        return _known("metric", proposal["value"], self._metrics)
+
+    @traitlets.validate("selected")
+    def _known_group(self, proposal: Any) -> str:
+        return _known("selected: group", proposal["value"], ["", *self.audit.table["group"].unique()])
+
+    def _at_threshold(self, change: Any) -> None:
+        try:
+            self._table, self._gaps = self.audit.at(change["new"]), self.audit.gaps_at(change["new"])
+        except InputError as error:
+            self.view = {**self.view, "threshold": change["new"], "error": str(error)}
+            return
+        self._show_table()
+
+    def _by_partition(self, change: Any) -> None:
+        with self.hold_sync():
+            if self.selected and self.selected not in set(_rows_of(self._table, change["new"])["group"]):
+                self.selected = ""
+            self._show_curves()
+            self._show_table()
+
+    def _show_table(self) -> None:
+        with self.hold_sync():
+            rows = _rows_of(self._table, self.by)
+            shown = [
+                _row(str(group), part, self.by) | {"place": place}
+                for place, (group, part) in enumerate(rows.groupby("group", sort=False))
+            ]
+            self.view = {"threshold": self.threshold, "by": self.by, "rows": shown, "error": ""}
+            self._say()
+
+    def _show_curves(self) -> None:
+        points = pd.concat([self.audit.curves(""), *([self.audit.curves(self.by)] if self.by else [])])
+        # A group whose AUROC is refused has no curve; the others keep their place, and with it colour and mark.
+        rows = _rows_of(self.audit.table[self.audit.table["metric"] == self._metrics[0]], self.by)
+        places = {group: place for place, group in enumerate(rows["group"])}
+        few = set(self.audit.table.loc[self.audit.table["note"] != "", "group"])
+        groups = [
+            {
+                "group": group,
+                "label": _label(str(group), self.by),
+                "place": places[group],
+                "few": group in few,
+                "fpr": part["fpr"].round(5).tolist(),
+                "tpr": part["tpr"].round(5).tolist(),
+                # JSON knows no infinity; a curve starts where nothing is called positive.
+                "threshold": [None if math.isinf(value) else value for value in part["threshold"].tolist()],
+            }
+            for group, part in points.groupby("group", sort=False)
+        ]
+        self.curves = {"by": self.by, "groups": groups}
+
+    def _say(self, _: Any = None) -> None:
+        self.words = sentences(
+            self._table, self._gaps, self.metric, by=self.by, threshold=self.threshold,
+            positive=str(self.audit.settings["positive"]), selected=self.selected,
+        )  # fmt: skip
+
+
+def _about(audit: Audit, partitions: list[str], metrics: list[str]) -> dict[str, Any]:
+    positive, level = audit.settings["positive"], f"{100 * audit.settings['level']:g}\u00a0%"
+    overall = audit.table[audit.table["group"] == "all"].iloc[0]
+    return {
+        "threshold": float(audit.settings["threshold"]),
+        "partitions": partitions,
+        "metrics": [{"name": name, "title": _capital(name), **_axis(audit.table, name)} for name in metrics],
+        "warnings": list(audit.warnings),
+        "facts": f"{overall['n']:,} images of {overall['patients']:,} patients, {overall['positives']:,} labelled {positive}",
+        "meaning": f"A score of at least this is called {positive}.",
+        "level": f"{level} intervals",
+    }
+
+
+def _axis(table: pd.DataFrame, metric: str) -> dict[str, list[float]]:
+    """Return ends and ticks: 0–1 for what moves with the threshold, so that the scale stands still; AUROC from 0.5."""
+    moves = metric != "AUROC"
+    least = table.loc[table["metric"] == metric, "low"].min()
+    if moves or pd.isna(least) or least < 0.5:
+        return {"axis": [0, 1], "ticks": [0, 0.25, 0.5, 0.75, 1]}
+    return {"axis": [0.5, 1], "ticks": [0.5, 0.6, 0.7, 0.8, 0.9, 1]}
+
+
+def _rows_of(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    return table[(table["by"] == "") | (table["by"] == by)]
+
+
+def _row(group: str, part: pd.DataFrame, by: str) -> dict[str, Any]:
+    first = part.iloc[0]
+    return {
+        "group": group,
+        "label": _label(group, by),
+        "n": f"{first['n']:,}",
+        "positives": f"{first['positives']:,}",
+        "patients": f"{first['patients']:,}",
+        "few": bool((part["note"] != "").any()),
+        "cells": {cell["metric"]: _cell(cell) for cell in part.to_dict("records")},
+    }
+
+
+def _cell(cell: dict[Any, Any]) -> dict[str, Any]:
+    value, low, high = (None if pd.isna(cell[name]) else float(cell[name]) for name in ("value", "low", "high"))
+    interval = "" if low is None or high is None else f"{number(low)}–{number(high)}"
+    text = "" if value is None else number(value)
+    return {"value": value, "low": low, "high": high, "text": text, "interval": interval, "note": cell["note"]}
+
+
+def _label(group: str, by: str) -> str:
+    """Return a group's name without the attributes' names, which stand in the heading: ``"F · 50–59"``."""
+    if group == "all":
+        return OVERALL
+    pattern = " & ".join(f"{re.escape(name)}=(.*)" for name in by.split(" × "))
+    values = re.fullmatch(pattern, group, re.DOTALL)
+    return " · ".join(map(isolated, values.groups())) if values else group
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _known(kind: str, given: str, known: list[str]) -> str:
+    if given not in known:
+        raise unknown_name(kind, given, [name for name in known if name])
+    return given
+
+
+def _picture(audit: Audit, by: str, metric: str) -> bytes:
+    """Draw the forest plot of the groups shown, at the audit's own threshold, as PNG."""
+    from workbench.figures.forest_plot import forest
+
+    shown = replace(audit, table=_rows_of(audit.table, by), gaps=_rows_of(audit.gaps, by))
+    stream = io.BytesIO()
+    cast("Figure", forest(shown, metric=metric, which="values")).savefig(stream, format="png", dpi=110)
+    return stream.getvalue()

@@ -1,0 +1,140 @@
+"""What a subgroup table says, in words: one finding, how sure it is, and what the sample cannot carry."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import pandas as pd
+
+# What is said of a share is what goes wrong: the complement of sensitivity and of specificity.
+FAILURES = {
+    "sensitivity": "misses {share} of images labelled {positive}",
+    "specificity": "raises a false alarm for {share} of images not labelled {positive}",
+}
+
+
+def sentences(
+    table: pd.DataFrame,
+    gaps: pd.DataFrame,
+    metric: str,
+    *,
+    by: str,
+    threshold: float,
+    positive: str,
+    selected: str = "",
+) -> list[str]:
+    r"""Put one metric of an audit into words, the finding first.
+
+    It speaks of the selected group or, where none is selected, of the worst group that its sample can carry.
+
+    Parameters
+    ----------
+    table : one row a metric and group, as ``audit.table``.
+    gaps : one row a metric and group, as ``audit.gaps``.
+    metric : which metric to speak of.
+    by : the partition whose groups are compared; empty for the overall value alone.
+    threshold : the threshold both tables were made at, 0–1.
+    positive : name of the positive class.
+    selected : the group to speak of; empty for the worst one.
+
+    Returns
+    -------
+    list of str : one sentence or more.
+
+    Examples
+    --------
+    >>> row = {"metric": "sensitivity", "by": "site", "value": 0.62, "low": 0.5, "high": 0.73, "note": ""}
+    >>> table = pd.DataFrame([row | {"group": "all", "by": "", "value": 0.91}, row | {"group": "site=South"}])
+    >>> words = sentences(table, table[:0], "sensitivity", by="site", threshold=0.5, positive="cancer")
+    >>> words[0].replace("\N{NO-BREAK SPACE}", " ")
+    'At 0.50 the model misses 38 % of images labelled cancer in site=South [27–50 %], against 9 % overall.'
+    """
+    rows = table[table["metric"] == metric]
+    overall = rows[rows["group"] == "all"].iloc[0]
+    groups = rows[(rows["by"] == by) & (rows["group"] != "all")]
+    sound = groups[groups["value"].notna() & (groups["note"] == "")]
+    chosen = groups[groups["group"] == selected]
+    if chosen.empty and sound.empty:
+        said = [_finding(overall, None, metric, threshold, positive)]
+        return said + ([f"No group of {by} has enough cases to be judged by its {metric}."] if len(groups) else [])
+    row = sound.iloc[int(sound["value"].to_numpy().argmin())] if chosen.empty else chosen.iloc[0]
+    said = [_finding(row, overall, metric, threshold, positive)]
+    said += _gap(gaps[(gaps["metric"] == metric) & (gaps["group"] == row["group"])], metric)
+    if len(chosen):
+        return said + ([f"Little evidence: {str(row['note']).rstrip('.')}."] if row["note"] else [])
+    return said + _choice(sound, groups, by)
+
+
+def number(value: float) -> str:
+    """Write a metric with two decimals and a true minus sign."""
+    return f"{value:.2f}".replace("-", "−")
+
+
+def threshold_text(threshold: float) -> str:
+    """Write a threshold with two decimals, or three where two would not do."""
+    return f"{threshold:.2f}" if abs(threshold - round(threshold, 2)) < 5e-4 else f"{threshold:.3f}"
+
+
+def isolated(name: str) -> str:
+    """Fence a name with right-to-left letters, so that it does not reorder the sentence around it (UAX 9, FSI … PDI)."""
+    turns = any(unicodedata.bidirectional(letter) in {"R", "AL", "AN"} for letter in name)
+    return f"\u2068{name}\u2069" if turns else name
+
+
+def _finding(row: Any, overall: Any, metric: str, threshold: float, positive: str) -> str:
+    """State a row's value with its interval and, where another row is given, that value beside it."""
+    where = "overall" if row["group"] == "all" else f"in {isolated(row['group'])}"
+    at = f"At {threshold_text(threshold)}"
+    if pd.isna(row["value"]):
+        return f"At {threshold_text(threshold)} the {metric} {where} cannot be estimated."
+    known = overall is not None and not pd.isna(overall["value"])
+    if metric in FAILURES:
+        share = FAILURES[metric].format(share=_percent(1 - row["value"]), positive=positive)
+        text = f"{at} the model {share} {where}"
+        # What goes wrong is the complement, so the interval turns round.
+        interval = f"{100 * (1 - row['high']):.0f}–{_percent(1 - row['low'])}"
+        beside = _percent(1 - overall["value"]) if known else ""
+    else:
+        text = f"Over all thresholds the model's {metric} is {number(row['value'])} {where}"
+        interval = f"{number(row['low'])}–{number(row['high'])}"
+        beside = number(overall["value"]) if known else ""
+    return text + ("" if pd.isna(row["low"]) else f" [{interval}]") + (f", against {beside} overall." if known else ".")
+
+
+def _gap(gaps: pd.DataFrame, metric: str) -> list[str]:
+    """Say whether the group differs from the rest, or whether the sample cannot tell."""
+    if gaps.empty or gaps[["value", "low", "high"]].iloc[0].isna().any():
+        return []
+    value, low, high = gaps[["value", "low", "high"]].iloc[0].astype(float)
+    worse, better = ("more", "less") if metric in FAILURES else ("lower", "higher")
+    if metric in FAILURES:
+        size, least, most = (f"{100 * abs(end):.0f}" for end in (value, *sorted((low, high), key=abs)))
+        unit = " percentage points"
+        span = f"from {_signed(100 * -high)} to {_signed(100 * -low)}{unit}"
+    else:
+        size, least, most = (f"{abs(end):.2f}" for end in (value, *sorted((low, high), key=abs)))
+        unit, span = "", f"from {number(low)} to {number(high)}"
+    if low <= 0 <= high:
+        return [f"The difference to the rest may be chance: its interval goes {span}."]
+    return [f"That is {size}{unit} {worse if value < 0 else better} than in the rest [{least}–{most}]."]
+
+
+def _choice(sound: pd.DataFrame, groups: pd.DataFrame, by: str) -> list[str]:
+    """Say from how many groups the worst was taken, and how many could not be judged."""
+    said = []
+    if len(sound) > 1:
+        best = str(sound["group"].iloc[int(sound["value"].to_numpy().argmax())])
+        said.append(f"This is the worst of {len(sound)} groups of {by}; the best is {isolated(best)}.")
+    left = len(groups) - len(sound)
+    if left:
+        said.append(f"{left} more {'has' if left == 1 else 'have'} too few cases to be judged.")
+    return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.0f}".replace("-", "−")
