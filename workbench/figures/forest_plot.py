@@ -22,6 +22,7 @@ Row = dict[str, Any]
 SPACE, LEADING, PARTING, HEAD, AXIS = 3.0, 1.3, 1.4, 6.0, 10.0
 # Of the width: what the plot should have beside the text, and what it gets at least.
 READABLE, LEAST = 0.3, 0.2
+TICK = 9.0  # mm from one number on the x axis to the next, at least
 ROOMY = 400.0  # mm; there is always room around axes that the caller has placed
 
 
@@ -158,7 +159,7 @@ def _arranged(rows: Sequence[Row], wide: float) -> Arrangement:
     room = min(longest, max(wide * (1 - LEAST - 0.02) - right - used, 12.0))
     names = [wrapped(row["group"], size, room + 0.1) for row in rows]
     left = used + max(text_width(part, size) for name in names for part in name) + 1
-    notes = [f"{_letter(place)}  {note}" for place, note in enumerate(_notes(rows))]
+    notes = [f"{_letter(place)}: {note}" for place, note in enumerate(_notes(rows))]
     broken = [part for note in notes for part in wrapped(note, size, min(wide, 183.0) - 4)]
     return Arrangement(rows, names, list(forms), counts, ends, left, right, line, broken)
 
@@ -172,6 +173,7 @@ def _least_width(rows: Sequence[Row]) -> int:
 
 def _draw(ax: Axes, text: Arrangement, metric: str, which: str) -> None:
     import matplotlib as mpl
+    from matplotlib.ticker import MaxNLocator
 
     size = mpl.rcParams["ytick.labelsize"]
     everybody = [row["value"] for row in text.rows if row["group"] == "all"]
@@ -195,6 +197,8 @@ def _draw(ax: Axes, text: Arrangement, metric: str, which: str) -> None:
     for head, end in zip(text.heads, text.ends, strict=True):
         _beside(ax, head, (0, -1.2), -end, ha="right", va="baseline", size=size, color=FAINT)
     ax.set(ylim=(text.height, 0), yticks=[])
+    wide = ax.get_window_extent().width / ax.figure.dpi * 25.4
+    ax.xaxis.set_major_locator(MaxNLocator(max(2, min(8, int(wide / TICK)))))
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"{metric}: group − rest" if which == "gaps" else metric)
     if text.notes:
