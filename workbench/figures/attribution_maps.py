@@ -1,8 +1,9 @@
-"""Cases in rows, what each method saw in columns."""
+"""Cases in columns, what each method saw in rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 from workbench.errors import InputError, unknown_name
 from workbench.explain.attributions import Attributions
 from workbench.figures.figure import Figure, figure_provenance
-from workbench.figures.style import elided, plainly, styled, width_in_mm
+from workbench.figures.style import FAINT, POINTS_PER_MM, plainly, styled, width_in_mm, wrapped
 from workbench.imaging.compose import DIVERGING, SEQUENTIAL, heat_limit, overlay, to_display, to_rgb
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ NAMES = {"gradcam": "Grad-CAM", "shap": "SHAP", "expected-gradients": "Expected 
 OPACITY = 0.8
 # A mask that covers more of the image than this frames it (the breast) and does not point.
 POINTING = 0.25
-OUTLINES = (("white", "-"), ("#56B4E9", (0, (3, 1.5))))
-CAPTION, HEAD, FOOT, GAP = 9.0, 5.0, 11.0, 1.5  # mm
+OUTLINES = (
+    ("white", "-", "white"),
+    ("#56B4E9", (0, (3, 1.5)), "blue, dashed"),
+    ("#E69F00", (0, (1, 1)), "orange, dotted"),
+)
+LEFT, FOOT, GAP = 18.0, 10.0, 1.5  # mm: the methods' names, the colour scales, between two tiles
 
 
 def attribution_grid(
@@ -68,28 +73,39 @@ def attribution_grid(
     settings = {"ids": chosen, "methods": list(methods), "style": style}
     made = figure_provenance("attribution_grid", settings, {**parents, "cohort": cohort.provenance})
     wide = width_in_mm(width, style)
-    tile = (wide - 18 - GAP * (len(chosen) - 1)) / len(chosen)
-    pictures = {image_id: _pictures(methods, cohort, image_id) for image_id in chosen}
-    aspect = max(shown[0].shape[0] / shown[0].shape[1] for shown, _ in pictures.values())
-    high = tile * aspect
-    tall = CAPTION + (len(methods) + 1) * (high + GAP) + FOOT
+    tile = (wide - LEFT - GAP * (len(chosen) - 1)) / len(chosen)
+    drawn = [_case(methods, cohort, image_id) for image_id in chosen]
+    high = tile * max(case.pictures[0].shape[0] / case.pictures[0].shape[1] for case in drawn)
     with styled(style):
+        captions = [[line for said in case.caption for line in wrapped(said, _size(), tile)] for case in drawn]
+        key = _key(drawn, list(cohort.masks))
+        top = max(len(lines) for lines in captions) * _line() + 2
+        foot = FOOT + (_line() + 1 if key else 0)
+        tall = top + (len(methods) + 1) * (high + GAP) + foot
         figure = Figure(wide, tall, style=style, provenance=made)
-        for column, image_id in enumerate(chosen):
-            shown, outlines = pictures[image_id]
-            for row, picture in enumerate(shown):
-                left, bottom = 18 + column * (tile + GAP), tall - CAPTION - row * (high + GAP) - high
+        for column, case in enumerate(drawn):
+            for row, name in enumerate(["image", *methods]):
+                left, bottom = LEFT + column * (tile + GAP), tall - top - row * (high + GAP) - high
                 ax = figure.add_axes((left / wide, bottom / tall, tile / wide, high / tall))
-                _tile(ax, picture, outlines)
-                if row == 0:
-                    _caption(ax, first, image_id, tile)
+                _tile(ax, case, row)
                 if column == 0:
-                    name = ["image", *methods][row]
-                    plainly(
-                        ax.text(-0.04, 0.5, name.replace(" ", "\n"), transform=ax.transAxes, ha="right", va="center")
-                    )
-        _scales(figure, methods, cohort, chosen)
+                    method = name.replace(" ", "\n")
+                    plainly(ax.text(-0.04, 0.5, method, transform=ax.transAxes, ha="right", va="center"))
+                if row == 0:
+                    plainly(ax.set_title("\n".join(captions[column]), fontsize=_size(), loc="left", pad=2))
+        _scales(figure, methods, foot - FOOT)
+        plainly(figure.text(LEFT / wide, 0.8 / tall, key, fontsize=_size(), color=FAINT))
     return figure
+
+
+@dataclass(frozen=True)
+class Case:
+    """One column of the grid: the image and each method's map over it, masks by name, and what is said of them."""
+
+    pictures: Sequence[np.ndarray]
+    outlines: Mapping[int, np.ndarray]
+    flags: Sequence[str]
+    caption: Sequence[str]
 
 
 def telling_cases(attributions: Attributions, count: int) -> list[str]:
@@ -119,65 +135,81 @@ def _named(given: Attributions | Sequence[Attributions] | Mapping[str, Attributi
     return named
 
 
-def _pictures(
-    methods: Mapping[str, Attributions], cohort: Cohort, image_id: str
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) -> Case:
     image = cohort.image(image_id)
     heats = [maps.on_image(image_id, image.shape[1:]) for maps in methods.values()]
-    # Of a volume, the slice with most evidence by the first method is the one to see.
-    at = int(np.abs(heats[0]).sum(axis=(1, 2)).argmax()) if image.ndim == 4 else None
+    first = next(iter(methods.values()))
+    row = first.ids.index(image_id)
+    score = f"{first.scores[row]:z.1f}".replace("-", "−")
+    caption = [f"true class: {first.table['label'].iloc[row]}", f"score for {first.target_names[row]} (logit): {score}"]
+    at = _telling_slice(heats[0]) if image.ndim == 4 else None
+    if at is not None:
+        caption.append(f"slice {at + 1} of {image.shape[1]}")
     grey = to_display(image, at=at)
-    shown = [to_rgb(grey)]
+    pictures = [to_rgb(grey)]
     for maps, heat in zip(methods.values(), heats, strict=True):
         flat = heat if at is None else heat[at]
-        shown.append(overlay(grey, flat, opacity=OPACITY, limit=heat_limit(maps.maps), signed=maps.signed))
-    outlines = []
-    for name in cohort.masks:
+        pictures.append(overlay(grey, flat, opacity=OPACITY, limit=heat_limit(maps.maps), signed=maps.signed))
+    outlines = {}
+    for place, name in enumerate(cohort.masks):
         mask = cohort.mask(image_id, name)
         if mask is not None and 0 < mask.mean() < POINTING:
-            outlines.append(mask if at is None else mask[at])
-    return shown, outlines
+            flat_mask = mask if at is None else mask[at]
+            if flat_mask.any() and not flat_mask.all():
+                outlines[place] = flat_mask
+    flags = ["", *(maps.flags[maps.ids.index(image_id)] for maps in methods.values())]
+    return Case(pictures, outlines, flags, caption)
 
 
-def _tile(ax: Axes, picture: np.ndarray, outlines: Sequence[np.ndarray]) -> None:
-    ax.imshow(picture, interpolation="bilinear")
-    for place, mask in enumerate(outlines):
-        colour, dash = OUTLINES[place % len(OUTLINES)]
-        if mask.any() and not mask.all():
-            ax.contour(mask, levels=[0.5], colors=[colour], linewidths=0.6, linestyles=[dash])
+def _telling_slice(heat: np.ndarray) -> int:
+    """Return the slice with most evidence; the middle one where there is none, or as much everywhere."""
+    strength = np.abs(heat).sum(axis=(1, 2))
+    return int(strength.argmax()) if strength.max() > strength.min() else len(strength) // 2
+
+
+def _tile(ax: Axes, case: Case, row: int) -> None:
+    ax.imshow(case.pictures[row], interpolation="bilinear")
+    for place, mask in case.outlines.items():
+        colour, dash, _ = OUTLINES[place % len(OUTLINES)]
+        ax.contour(mask, levels=[0.5], colors=[colour], linewidths=0.6, linestyles=[dash])
     ax.set_axis_off()
+    if case.flags[row]:
+        # That a map shows nothing is itself a finding.
+        box = {"facecolor": "black", "edgecolor": "none", "pad": 1.5}
+        ax.text(0.5, 0.04, case.flags[row], transform=ax.transAxes, ha="center", color="white", fontsize=_size(), bbox=box)  # fmt: skip
 
 
-def _caption(ax: Axes, maps: Attributions, image_id: str, tile: float) -> None:
+def _key(drawn: Sequence[Case], names: Sequence[str]) -> str:
+    places = sorted({place for case in drawn for place in case.outlines})
+    said = [f"{names[place]} ({OUTLINES[place % len(OUTLINES)][2]})" for place in places]
+    return f"Outlined: {', '.join(said)}" if said else ""
+
+
+def _size() -> float:
     import matplotlib as mpl
 
-    size = mpl.rcParams["legend.fontsize"] - 1
-    row = maps.ids.index(image_id)
-    lines = [f"truth: {maps.table['label'].iloc[row]}", f"logit of {maps.target_names[row]}: {maps.scores[row]:.1f}"]
-    lines[1] = maps.flags[row] or lines[1]
-    text = "\n".join(elided(line, size, tile) for line in lines).replace("-", "−" if not maps.flags[row] else "-")
-    plainly(ax.set_title(text, fontsize=size, loc="left", pad=2))
+    return float(mpl.rcParams["legend.fontsize"]) - 1
 
 
-def _scales(figure: Figure, methods: Mapping[str, Attributions], cohort: Cohort, chosen: Sequence[str]) -> None:
+def _line() -> float:
+    return _size() * 1.25 / POINTS_PER_MM
+
+
+def _scales(figure: Figure, methods: Mapping[str, Attributions], above: float) -> None:
+    """Draw a colour scale for unsigned and one for signed maps, `above` mm higher than the foot of the figure."""
     wide, tall = (float(side) * 25.4 for side in figure.get_size_inches())
     kinds = sorted({maps.signed for maps in methods.values()})
     for place, signed in enumerate(kinds):
         ramp = np.linspace(-1 if signed else 0, 1, 256)[None]
-        left = 18 + place * (wide - 18) / 2
-        ax = figure.add_axes((left / wide, (FOOT - 5) / tall, min(40, (wide - 22) / 2) / wide, 2.2 / tall))
-        strip = overlay(
-            np.full(ramp.shape, 0.35),
-            ramp,
-            opacity=OPACITY,
-            limit=1,
-            signed=signed,
-            cmap=DIVERGING if signed else SEQUENTIAL,
+        left = LEFT + place * (wide - LEFT) / 2
+        ax = figure.add_axes(
+            (left / wide, (above + FOOT - 5) / tall, min(40, (wide - LEFT) / 2 - 14) / wide, 2.2 / tall)
         )
+        cmap = DIVERGING if signed else SEQUENTIAL
+        strip = overlay(np.full(ramp.shape, 0.35), ramp, opacity=OPACITY, limit=1, signed=signed, cmap=cmap)
         ax.imshow(strip, aspect="auto", extent=(float(ramp[0, 0]), 1, 0, 1))
         ax.set_yticks([])
-        ax.set_xticks(
-            [-1, 0, 1] if signed else [0, 1], ["against", "0", "for the class"] if signed else ["0", "most evidence"]
-        )
+        names = {-1: "against", 0: "0", 1: "for the class"} if signed else {0: "0", 1: "most evidence"}
+        ax.set_xticks(list(names), list(names.values()))
         for spine in ax.spines.values():
             spine.set_visible(False)
