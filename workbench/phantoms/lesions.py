@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 # Peak of a template, in standard deviations of the tissue's texture.
-MASS_PEAK = 10.0
+MASS_PEAK = 12.0
 SPECK_PEAK = 30.0
 # Half the side of the square that holds any lesion, spicules included.
 REACH_MM = 26.0
 SHAPES = ("lobulated", "irregular", "spiculated", "irregular")
-RADII_MM = (9.5, 13.0)
+RADII_MM = (10.0, 13.5)
 CLUSTERS = 6
 
 
@@ -85,14 +85,14 @@ def _spicule(rng: np.random.Generator, angle: np.ndarray, distance: np.ndarray, 
 def _cluster(
     rng: np.random.Generator, y: np.ndarray, x: np.ndarray, *, spacing_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Specks of 0.35–0.65 mm (standard deviation), blurred by the pixel that holds them, in a field of about 2.5 cm."""
-    tilt, spread = rng.uniform(0, np.pi), rng.uniform(5.5, 7.5)
+    """Specks of 0.4–0.7 mm (standard deviation), blurred by the pixel that holds them, in a field of about 2.5 cm."""
+    tilt, spread = rng.uniform(0, np.pi), rng.uniform(6.0, 8.0)
     profile, nearest = np.zeros_like(x), np.full_like(x, np.inf)
-    for _ in range(rng.integers(26, 38)):
+    for _ in range(rng.integers(36, 50)):
         along, across = rng.normal() * spread, rng.normal() * spread * 0.7
         at_x = np.clip(along * np.cos(tilt) - across * np.sin(tilt), -18, 18)
         at_y = np.clip(along * np.sin(tilt) + across * np.cos(tilt), -18, 18)
-        size, bright = rng.uniform(0.35, 0.65), rng.uniform(0.6, 1.0)
+        size, bright = rng.uniform(0.4, 0.7), rng.uniform(0.6, 1.0)
         squared = (y - at_y) ** 2 + (x - at_x) ** 2
         blurred = size**2 + (0.45 * spacing_mm) ** 2
         # The speck's content stays, its peak falls with the pixel's size.
