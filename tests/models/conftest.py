@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    """Sums are taken in another order with another number of threads, so weights are compared under one number."""
     torch.set_num_threads(1)
 
 

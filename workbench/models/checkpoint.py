@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from workbench.errors import FileError, InputError
+from workbench.provenance import digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +45,11 @@ def save_state(
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for number, entry in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in entry.items()}
-    record = {key: value for key, value in asdict(state).items() if key != "best"} | {"fingerprint": fingerprint}
+    contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    record = {key: value for key, value in asdict(replace(state, best={})).items() if key != "best"}
+    record |= {"fingerprint": fingerprint, "content": _content(contents)}
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f"{FILE}.new"
-    contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(contents, str(scratch), metadata={"state": json.dumps(record)})
     with scratch.open("rb+") as stream:
         os.fsync(stream.fileno())
@@ -70,11 +72,16 @@ def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimize
     try:
         with safe_open(str(path), framework="pt") as stream:
             record = json.loads(stream.metadata()["state"])
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  # not a mapping
+            # Copies: a tensor that maps the file would hold on to it when the next checkpoint takes its place.
+            tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118  # not a mapping
+        content, owner = record.pop("content"), record.pop("fingerprint")
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         message = f"{path} is not a whole checkpoint ({error}); delete it to train from the start."
         raise FileError(message) from error
-    if record.pop("fingerprint") != fingerprint:
+    if _content(tensors) != content:
+        message = f"{path} has changed since it was written (its SHA-256 differs); delete it to train from the start."
+        raise FileError(message)
+    if owner != fingerprint:
         message = (
             f"{path} belongs to a training with other settings, another seed or other images. Give the settings it was "
             "begun with to go on, or another checkpoint folder to start afresh."
@@ -87,6 +94,11 @@ def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimize
         entries.setdefault(int(number), {})[key] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
     return State(**record, best=_part(tensors, "best."))
+
+
+def _content(tensors: dict[str, torch.Tensor]) -> str:
+    names = sorted(tensors)
+    return digest(names, *[tensors[name].reshape(-1).view(torch.uint8).numpy() for name in names])
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

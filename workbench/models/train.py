@@ -95,7 +95,9 @@ def train(
     class_weights : weigh the loss by the inverse of each class's frequency.
     checkpoint : folder for the training's state. The same call goes on from it after a stop or a kill, to the same
         weights; it is refused where settings or images have changed.
-    seed : of the weights, the order of the images and the augmentation.
+    seed : of the weights, the order of the images and the augmentation. The same seed gives the same weights to the last
+        digit on the same device with the same number of threads (``torch.get_num_threads()``); another number of threads
+        adds in another order, and the last digits differ.
 
     Returns
     -------
@@ -107,8 +109,11 @@ def train(
         prepared, or the loss is not a number (the images of the batch are named).
     """
     check_parts(train, tune)
-    if min(epochs, batch_size, patience) < 1 or batch_size < 2 or len(train) < 2:
-        message = f"epochs ({epochs}) and patience ({patience}) must be at least 1, batch_size ({batch_size}) and images ({len(train)}) at least 2."
+    if min(epochs, patience) < 1 or min(batch_size, len(train)) < 2 or seed < 0:
+        message = (
+            f"epochs ({epochs}) and patience ({patience}) must be at least 1, batch_size ({batch_size}) and images "
+            f"({len(train)}) at least 2, seed ({seed}) at least 0."
+        )
         raise InputError(message)
     recipe = preprocessing or default_preprocessing(train)
     settings = {
@@ -169,10 +174,10 @@ def _run(
             while not state.done:
                 _epoch(loop, state, shown)
         except KeyboardInterrupt as stop:
+            # Nothing is saved here: the stop may have come in the middle of a step, with half of the weights changed.
             if loop.checkpoint:
-                _save(loop, state)
                 stop.add_note(
-                    f"Training stopped; the same call with checkpoint={str(loop.checkpoint)!r} goes on from here."
+                    f"Training stopped; the same call with checkpoint={str(loop.checkpoint)!r} goes on from its last checkpoint."
                 )
             raise
     return state
@@ -193,6 +198,12 @@ def _epoch(loop: Loop, state: State, shown: Live) -> None:
             _save(loop, state)
             saved = time.monotonic()
     measured = _measure(loop)
+    if not math.isfinite(measured["tune_loss"]):
+        message = (
+            f"after epoch {state.epoch + 1} the network's scores of the tuning part are not numbers: the training has "
+            f"diverged. Lower learning_rate (now {loop.settings['learning_rate']})."
+        )
+        raise InputError(message)
     state.history.append({"loss": state.loss_sum / max(loop.batches, 1), **measured})
     ranks = [(entry["tune_auroc"], -entry["tune_loss"]) for entry in state.history]
     if ranks[-1] == max(ranks):
