@@ -17,9 +17,11 @@ SHOWN = 8
 
 def attributions_html(attributions: Attributions) -> str:
     """Return the HTML: facts, flags counted, and the first maps coloured on one common scale."""
+    from workbench.imaging.compose import heat_limit
+
     shown = attributions.maps[:SHOWN]
     # One scale for the whole strip: a map with little evidence has to look like one.
-    limit = float(np.abs(shown).max()) or 1.0
+    limit = heat_limit(shown) or 1.0
     strip = [_entry(attributions, row, heat, limit) for row, heat in enumerate(shown)]
     flagged = Counter(flag for flag in attributions.flags if flag)
     targets = Counter(attributions.target_names)
