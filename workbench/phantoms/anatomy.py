@@ -131,7 +131,8 @@ def film(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _step(value: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.5 * np.tanh(value)
+    step: np.ndarray = 0.5 + 0.5 * np.tanh(value)
+    return step
 
 
 def _outline(
@@ -165,7 +166,8 @@ def _distance(edge: np.ndarray) -> np.ndarray:
     signed = ndimage.distance_transform_edt(wide) - ndimage.distance_transform_edt(~wide)
     signed -= 0.5 * np.sign(signed)
     smooth = ndimage.gaussian_filter(signed, 1.6)[20:-20, 60:]
-    return (COARSE_MM * smooth).astype(np.float32)
+    distance: np.ndarray = (COARSE_MM * smooth).astype(np.float32)
+    return distance
 
 
 def _muscle(rng: np.random.Generator, y: np.ndarray, x: np.ndarray, top_width: float) -> np.ndarray:
@@ -173,7 +175,8 @@ def _muscle(rng: np.random.Generator, y: np.ndarray, x: np.ndarray, top_width: f
     low = rng.uniform(112, 158)
     slope = top_width / low
     bulge = rng.uniform(0, 7) * np.sin(np.pi * np.clip(y / low, 0, 1))
-    return ((top_width - slope * y + bulge - x) / np.hypot(1, slope)).astype(np.float32)
+    inward: np.ndarray = ((top_width - slope * y + bulge - x) / np.hypot(1, slope)).astype(np.float32)
+    return inward
 
 
 def _muscle_brightness(rng: np.random.Generator, muscle: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -203,7 +206,8 @@ def _glandular(
     lobes = 0.75 * fractal_field(rng, (12, 9), shape, octaves=4, gain=0.65)
     lobes += 0.75 * polar_field(rng, radius, angle, cells=(7, 40), stretch=0.4)
     amount = _step(2.2 * (np.minimum(np.minimum(1.6 * cone, fat_rim), -muscle / 8) - 0.15))
-    return (amount * _step(1.5 * (lobes + threshold))).astype(np.float32)
+    share: np.ndarray = (amount * _step(1.5 * (lobes + threshold))).astype(np.float32)
+    return share
 
 
 def _strands(rng: np.random.Generator, *, radius: np.ndarray, angle: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -214,7 +218,8 @@ def _strands(rng: np.random.Generator, *, radius: np.ndarray, angle: np.ndarray,
     ducts = _ridge(polar_field(rng, radius, angle, cells=(6, 46), stretch=0.3), 0.11)
     ligaments = _ridge(fractal_field(rng, (15, 12), shape, octaves=2), 0.07)
     presence = _step(1.4 * smooth_field(rng, (12, 9), shape) + 0.2)
-    return np.maximum(ducts * presence, 0.75 * ligaments * (1.1 - presence)) * np.clip(radius / 12, 0, 1)
+    lines: np.ndarray = np.maximum(ducts * presence, 0.75 * ligaments * (1.1 - presence)) * np.clip(radius / 12, 0, 1)
+    return lines
 
 
 def _ridge(field: np.ndarray, width: float) -> np.ndarray:
@@ -229,7 +234,8 @@ def polar_field(
     fine = np.ascontiguousarray(enlarge(coarse, (cells[0] * 6, cells[1] * 5)))
     rows = np.clip((radius / 180.0) ** (1 - 0.5 * stretch), 0, 1) * (fine.shape[0] - 1)
     columns = np.clip(angle / np.pi + 0.5, 0, 1) * (fine.shape[1] - 1)
-    return 1.35 * ndimage.map_coordinates(fine, [rows, columns], order=1)
+    field: np.ndarray = 1.35 * ndimage.map_coordinates(fine, [rows, columns], order=1)
+    return field
 
 
 def _lattice(shape: tuple[int, int], spacing: float, allowed: np.ndarray) -> np.ndarray:

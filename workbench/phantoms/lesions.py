@@ -79,7 +79,8 @@ def _spicule(rng: np.random.Generator, angle: np.ndarray, distance: np.ndarray, 
     off = np.angle(np.exp(1j * (angle - direction - bend * (distance - radius))))
     width = 1.0 - 0.5 * np.clip(distance / length, 0, 1)
     ray = np.exp(-0.5 * (distance * np.sin(off) / width) ** 2) * (np.cos(off) > 0)
-    return 0.75 * ray * np.clip(1.15 - distance / length, 0, 1)
+    ray_profile: np.ndarray = 0.75 * ray * np.clip(1.15 - distance / length, 0, 1)
+    return ray_profile
 
 
 def _cluster(

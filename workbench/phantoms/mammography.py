@@ -220,7 +220,7 @@ def _table(patients: list[Patient], kinds: list[str | None], *, n: int, noisy: b
             }
             rows.append(row | ({"true_label": CLASSES[patient.diseased]} if noisy else {}))
     table = pd.DataFrame(rows[:n]).set_index("id")
-    return table.assign(lesion_type=kinds)
+    return table.assign(lesion_type=pd.Series(kinds, index=table.index, dtype="str"))
 
 
 def _truth(knobs: Knobs, log_ratios: np.ndarray, *, diseased: np.ndarray, table: pd.DataFrame) -> dict[str, Any]:

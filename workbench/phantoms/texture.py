@@ -40,14 +40,16 @@ def power_law_spectrum(
     along_x = fft.rfftfreq(columns, spacing_mm)[None] * np.sqrt(stretch)
     law = (along_y**2 + along_x**2 + corner_per_mm**2) ** (-exponent / 2)
     law[0, 0] = 0.0
-    return law / _mean_over_all(law, columns) + white**2
+    variances: np.ndarray = law / _mean_over_all(law, columns) + white**2
+    return variances
 
 
 def stationary_noise(rng: np.random.Generator, spectrum: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Draw one periodic Gaussian field ``shape`` (float32) whose coefficients have the variances `spectrum`."""
     white = rng.standard_normal(shape, dtype=np.float32)
     coefficients = fft.rfft2(white) * np.sqrt(spectrum).astype(np.float32)
-    return fft.irfft2(coefficients, s=shape)
+    field: np.ndarray = fft.irfft2(coefficients, s=shape)
+    return field
 
 
 def smooth_field(rng: np.random.Generator, cells: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
@@ -68,7 +70,7 @@ def fractal_field(
     grid = (rows * 2 ** (octaves - 1) + 1, columns * 2 ** (octaves - 1) + 1)
     layers = [gain**k * smooth_field(rng, (rows * 2**k, columns * 2**k), grid) for k in range(octaves)]
     scale = np.float32(np.sqrt(sum(gain ** (2 * k) for k in range(octaves))))
-    return enlarge(np.sum(layers, axis=0, dtype=np.float32) / scale, shape)
+    return enlarge(np.asarray(np.sum(layers, axis=0, dtype=np.float32) / scale), shape)
 
 
 def enlarge(coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
