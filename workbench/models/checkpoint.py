@@ -83,7 +83,7 @@ def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimize
         raise FileError(message)
     if owner != fingerprint:
         message = (
-            f"{path} belongs to a training with other settings, another seed or other images. Give the settings it was "
+            f"{path} belongs to a training with other settings, images, seed or number of threads. Give the settings it was "
             "begun with to go on, or another checkpoint folder to start afresh."
         )
         raise InputError(message)

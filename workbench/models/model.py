@@ -157,7 +157,7 @@ class Model:
         batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
         with evaluating(self.network), torch.inference_mode():
             parts = [
-                self.scores_of(self._answer(self.inputs(cohort, batch), batch[0])).double().cpu().numpy()
+                self.scores_of(self._answer(self.inputs(cohort, batch), batch[0]).double()).cpu().numpy()
                 for batch in track(batches, "Predicting", unit="batch")
             ]
         return self._predictions(cohort, np.concatenate(parts))

@@ -163,7 +163,8 @@ def _run(
         settings=settings,
         augment=Augmentation() if augment is True else augment or None,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        fingerprint=digest(settings, train.provenance.content, tune.provenance.content),
+        # Sums are taken in another order with another number of threads: the weights would differ in the last digit.
+        fingerprint=digest(settings, torch.get_num_threads(), train.provenance.content, tune.provenance.content),
     )
     state = State()
     if loop.checkpoint:
@@ -246,7 +247,7 @@ def _measure(loop: Loop) -> dict[str, float]:
         logits = torch.cat([network(part.to(loop.fabric.device)).cpu() for part in torch.split(loop.tune_images, 64)])
     labels = torch.from_numpy(loop.tune_labels)
     loss = float(cross_entropy(logits, labels, weight=loop.class_weights))
-    return {"tune_loss": loss, "tune_auroc": auroc(loop.tune_labels, logits.softmax(1).double().numpy())}
+    return {"tune_loss": loss, "tune_auroc": auroc(loop.tune_labels, logits.double().softmax(1).numpy())}
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
