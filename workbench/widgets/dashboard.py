@@ -129,10 +129,11 @@ class Dashboard(anywidget.AnyWidget):
 
     def _show_table(self) -> None:
         with self.hold_sync():
-            rows = _rows_of(self._table, self.by)
+            groups: dict[str, list[dict[Any, Any]]] = {}
+            for row in _rows_of(self._table, self.by).to_dict("records"):
+                groups.setdefault(row["group"], []).append(row)
             shown = [
-                _row(str(group), part, self.by) | {"place": place}
-                for place, (group, part) in enumerate(rows.groupby("group", sort=False))
+                _row(group, rows, self.by) | {"place": place} for place, (group, rows) in enumerate(groups.items())
             ]
             self.view = {"threshold": self.threshold, "by": self.by, "rows": shown, "error": ""}
             self._say()
@@ -192,16 +193,16 @@ def _rows_of(table: pd.DataFrame, by: str) -> pd.DataFrame:
     return table[(table["by"] == "") | (table["by"] == by)]
 
 
-def _row(group: str, part: pd.DataFrame, by: str) -> dict[str, Any]:
-    first = part.iloc[0]
+def _row(group: str, rows: list[dict[Any, Any]], by: str) -> dict[str, Any]:
+    first = rows[0]
     return {
         "group": group,
         "label": _label(group, by),
         "n": f"{first['n']:,}",
         "positives": f"{first['positives']:,}",
         "patients": f"{first['patients']:,}",
-        "few": bool((part["note"] != "").any()),
-        "cells": {cell["metric"]: _cell(cell) for cell in part.to_dict("records")},
+        "few": any(row["note"] for row in rows),
+        "cells": {row["metric"]: _cell(row) for row in rows},
     }
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
 
 # What is said of a share is what goes wrong: the complement of sensitivity and of specificity.
 FAILURES = {
@@ -44,26 +48,28 @@ def sentences(
 
     Examples
     --------
+    >>> import pandas as pd
     >>> row = {"metric": "sensitivity", "by": "site", "value": 0.62, "low": 0.5, "high": 0.73, "note": ""}
     >>> table = pd.DataFrame([row | {"group": "all", "by": "", "value": 0.91}, row | {"group": "site=South"}])
     >>> words = sentences(table, table[:0], "sensitivity", by="site", threshold=0.5, positive="cancer")
     >>> words[0].replace("\N{NO-BREAK SPACE}", " ")
     'At 0.50 the model misses 38 % of images labelled cancer in site=South [27–50 %], against 9 % overall.'
     """
-    rows = table[table["metric"] == metric]
-    overall = rows[rows["group"] == "all"].iloc[0]
-    groups = rows[(rows["by"] == by) & (rows["group"] != "all")]
-    sound = groups[groups["value"].notna() & (groups["note"] == "")]
-    chosen = groups[groups["group"] == selected]
-    if chosen.empty and sound.empty:
+    rows = _records(table[table["metric"] == metric])
+    overall = next(row for row in rows if row["group"] == "all")
+    groups = [row for row in rows if row["by"] == by and row["group"] != "all"]
+    sound = sorted((row for row in groups if row["value"] == row["value"] and not row["note"]), key=_value)
+    chosen = [row for row in groups if row["group"] == selected]
+    if not chosen and not sound:
         said = [_finding(overall, None, metric, threshold, positive)]
-        return said + ([f"No group of {by} has enough cases to be judged by its {metric}."] if len(groups) else [])
-    row = sound.iloc[int(sound["value"].to_numpy().argmin())] if chosen.empty else chosen.iloc[0]
+        return said + ([f"No group of {by} has enough cases to be judged by its {metric}."] if groups else [])
+    row = (chosen or sound)[0]
     said = [_finding(row, overall, metric, threshold, positive)]
-    said += _gap(gaps[(gaps["metric"] == metric) & (gaps["group"] == row["group"])], metric)
-    if len(chosen):
-        return said + ([f"Little evidence: {str(row['note']).rstrip('.')}."] if row["note"] else [])
-    return said + _choice(sound, groups, by)
+    gap = _records(gaps[(gaps["metric"] == metric) & (gaps["group"] == row["group"])])
+    said += _gap(gap[0], metric) if gap else []
+    if chosen:
+        return said + ([f"Little evidence: {row['note'].rstrip('.')}."] if row["note"] else [])
+    return said + _choice(sound, len(groups) - len(sound), by)
 
 
 def number(value: float) -> str:
@@ -82,31 +88,35 @@ def isolated(name: str) -> str:
     return f"\u2068{name}\u2069" if turns else name
 
 
-def _finding(row: Any, overall: Any, metric: str, threshold: float, positive: str) -> str:
+def _finding(row: Row, overall: Row | None, metric: str, threshold: float, positive: str) -> str:
     """State a row's value with its interval and, where another row is given, that value beside it."""
     where = "overall" if row["group"] == "all" else f"in {isolated(row['group'])}"
     at = f"At {threshold_text(threshold)}"
-    if pd.isna(row["value"]):
-        return f"At {threshold_text(threshold)} the {metric} {where} cannot be estimated."
-    known = overall is not None and not pd.isna(overall["value"])
+    if math.isnan(row["value"]):
+        return f"{at} the {metric} {where} cannot be estimated."
+    beside = None if overall is None or math.isnan(overall["value"]) else float(overall["value"])
     if metric in FAILURES:
         share = FAILURES[metric].format(share=_percent(1 - row["value"]), positive=positive)
         text = f"{at} the model {share} {where}"
         # What goes wrong is the complement, so the interval turns round.
         interval = f"{100 * (1 - row['high']):.0f}–{_percent(1 - row['low'])}"
-        beside = _percent(1 - overall["value"]) if known else ""
+        against = "" if beside is None else _percent(1 - beside)
     else:
         text = f"Over all thresholds the model's {metric} is {number(row['value'])} {where}"
         interval = f"{number(row['low'])}–{number(row['high'])}"
-        beside = number(overall["value"]) if known else ""
-    return text + ("" if pd.isna(row["low"]) else f" [{interval}]") + (f", against {beside} overall." if known else ".")
+        against = "" if beside is None else number(beside)
+    return (
+        text
+        + ("" if math.isnan(row["low"]) else f" [{interval}]")
+        + (f", against {against} overall." if against else ".")
+    )
 
 
-def _gap(gaps: pd.DataFrame, metric: str) -> list[str]:
+def _gap(gap: Row, metric: str) -> list[str]:
     """Say whether the group differs from the rest, or whether the sample cannot tell."""
-    if gaps.empty or gaps[["value", "low", "high"]].iloc[0].isna().any():
+    value, low, high = (float(gap[name]) for name in ("value", "low", "high"))
+    if math.isnan(value) or math.isnan(low) or math.isnan(high):
         return []
-    value, low, high = gaps[["value", "low", "high"]].iloc[0].astype(float)
     worse, better = ("more", "less") if metric in FAILURES else ("lower", "higher")
     if metric in FAILURES:
         size, least, most = (f"{100 * abs(end):.0f}" for end in (value, *sorted((low, high), key=abs)))
@@ -120,16 +130,24 @@ def _gap(gaps: pd.DataFrame, metric: str) -> list[str]:
     return [f"That is {size}{unit} {worse if value < 0 else better} than in the rest [{least}–{most}]."]
 
 
-def _choice(sound: pd.DataFrame, groups: pd.DataFrame, by: str) -> list[str]:
+def _choice(sound: list[Row], left: int, by: str) -> list[str]:
     """Say from how many groups the worst was taken, and how many could not be judged."""
     said = []
     if len(sound) > 1:
-        best = str(sound["group"].iloc[int(sound["value"].to_numpy().argmax())])
-        said.append(f"This is the worst of {len(sound)} groups of {by}; the best is {isolated(best)}.")
-    left = len(groups) - len(sound)
+        best = isolated(sound[-1]["group"])
+        said.append(f"This is the worst of {len(sound)} groups of {by}; the best is {best}.")
     if left:
         said.append(f"{left} more {'has' if left == 1 else 'have'} too few cases to be judged.")
     return said
+
+
+def _records(table: pd.DataFrame) -> list[Row]:
+    rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
+    return rows
+
+
+def _value(row: Row) -> float:
+    return float(row["value"])
 
 
 def _percent(share: float) -> str:
