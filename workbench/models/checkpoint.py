@@ -47,7 +47,8 @@ def save_state(
         tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in entry.items()}
     contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     record = {key: value for key, value in asdict(replace(state, best={})).items() if key != "best"}
-    record |= {"fingerprint": fingerprint, "content": _content(contents)}
+    record["fingerprint"] = fingerprint
+    record["content"] = _content(record, contents)
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f"{FILE}.new"
     save_file(contents, str(scratch), metadata={"state": json.dumps(record)})
@@ -74,11 +75,12 @@ def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimize
             record = json.loads(stream.metadata()["state"])
             # Copies: a tensor that maps the file would hold on to it when the next checkpoint takes its place.
             tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118  # not a mapping
-        content, owner = record.pop("content"), record.pop("fingerprint")
+        whole = record.pop("content") == _content(record, tensors)
+        owner = record.pop("fingerprint")
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         message = f"{path} is not a whole checkpoint ({error}); delete it to train from the start."
         raise FileError(message) from error
-    if _content(tensors) != content:
+    if not whole:
         message = f"{path} has changed since it was written (its SHA-256 differs); delete it to train from the start."
         raise FileError(message)
     if owner != fingerprint:
@@ -96,9 +98,9 @@ def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimize
     return State(**record, best=_part(tensors, "best."))
 
 
-def _content(tensors: dict[str, torch.Tensor]) -> str:
+def _content(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     names = sorted(tensors)
-    return digest(names, *[tensors[name].reshape(-1).view(torch.uint8).numpy() for name in names])
+    return digest(record, names, *[tensors[name].reshape(-1).view(torch.uint8).numpy() for name in names])
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
