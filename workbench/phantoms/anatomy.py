@@ -93,7 +93,7 @@ def draw_anatomy(rng: np.random.Generator, build: Build, *, view: str, shape: tu
     skin = 0.75 * np.exp(-(((inside - 1.0) / 1.1) ** 2))
     areola = 0.9 * np.exp(-(((radius - 1.0) / 5.0) ** 2)) + 0.3 * np.exp(-((radius / 14.0) ** 2))
     in_muscle = _step(muscle / 1.6)
-    flesh = (1.2 * tissue + lobules) * (1 - 0.9 * in_muscle) + in_muscle * _muscle_brightness(rng, muscle, shape)
+    flesh = (1.0 * tissue + lobules) * (1 - 0.9 * in_muscle) + in_muscle * _muscle_brightness(rng, muscle, shape)
     body = -1.3 + 1.3 * thickness + flesh * thickness + skin + areola
     within = _step(inside / (0.5 * max(spacing, 0.5)))
     background = AIR + (body - AIR) * within

@@ -7,7 +7,7 @@ from scipy import special
 
 TOP = 4095
 # Log-exposure shown as middle grey, and how fast grey changes about it.
-MIDDLE, LATITUDE = 0.75, 1.15
+MIDDLE, LATITUDE = 1.4, 1.15
 
 
 def to_grey(exposure: np.ndarray) -> np.ndarray:

@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 # Peak of a template, in standard deviations of the tissue's texture.
-MASS_PEAK = 12.0
+MASS_PEAK = 13.0
 SPECK_PEAK = 30.0
 # Half the side of the square that holds any lesion, spicules included.
 REACH_MM = 26.0
 SHAPES = ("lobulated", "irregular", "spiculated", "irregular")
-RADII_MM = (10.0, 13.5)
+RADII_MM = (10.5, 14.0)
 CLUSTERS = 6
 
 
@@ -87,9 +87,9 @@ def _cluster(
     rng: np.random.Generator, y: np.ndarray, x: np.ndarray, *, spacing_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Specks of 0.4–0.7 mm (standard deviation), blurred by the pixel that holds them, in a field of about 2.5 cm."""
-    tilt, spread = rng.uniform(0, np.pi), rng.uniform(6.0, 8.0)
+    tilt, spread = rng.uniform(0, np.pi), rng.uniform(6.5, 8.5)
     profile, nearest = np.zeros_like(x), np.full_like(x, np.inf)
-    for _ in range(rng.integers(36, 50)):
+    for _ in range(rng.integers(44, 60)):
         along, across = rng.normal() * spread, rng.normal() * spread * 0.7
         at_x = np.clip(along * np.cos(tilt) - across * np.sin(tilt), -18, 18)
         at_y = np.clip(along * np.sin(tilt) + across * np.cos(tilt), -18, 18)
