@@ -85,6 +85,11 @@ class Live:
             self._output.update({"text/plain": ""}, raw=True)
 
     @property
+    def units(self) -> str:
+        """The unit's plural."""
+        return self.unit + ("es" if self.unit.endswith("ch") else "s")
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds until the end at the pace so far; None before the first step."""
         steps = self.done - self._start
@@ -94,7 +99,7 @@ class Live:
         from workbench.html import render
 
         self._drawn = time.monotonic()
-        text = f"{self.label}: {self.done} of {self.total} {self.unit}s"
+        text = f"{self.label}: {self.done} of {self.total} {self.units}"
         if self._output is not None:
             self._output.update({"text/html": render("progress.html", live=self), "text/plain": text}, raw=True)
 

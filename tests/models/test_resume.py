@@ -153,7 +153,7 @@ def test_checkpoint_of_other_settings_is_refused(
     parts: tuple[Cohort, Cohort], tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     wb.train(*parts, **SMALL | {"epochs": 1}, checkpoint=tmp_path)
-    with pytest.raises(InputError, match="other settings, another seed or other images"):
+    with pytest.raises(InputError, match="other settings, images, seed or number of threads"):
         wb.train(*parts, **SMALL | {"epochs": 1} | changed, checkpoint=tmp_path)
 
 
@@ -162,5 +162,5 @@ def test_checkpoint_of_other_images_is_refused(make_cohort: Callable[..., Cohort
     wb.train(train, tune, **SMALL, checkpoint=tmp_path)
     images = train.images()[:, 0].copy()
     images[3, 4, 5] += 1
-    with pytest.raises(InputError, match="other images"):
+    with pytest.raises(InputError, match="other settings, images"):
         wb.train(make_cohort(16, images=images), tune, **SMALL, checkpoint=tmp_path)
