@@ -211,7 +211,7 @@ def _feed_array(total: Any, array: np.ndarray) -> None:
     total.update(f"array{array.dtype.str}{array.shape}".encode())
     # Row by row: a memory-mapped pixel store is hashed without being read into memory at once.
     for row in array if array.ndim > 1 else (array,):
-        total.update(memoryview(np.ascontiguousarray(row)).cast("B"))
+        total.update(row.tobytes())
 
 
 def _feed_table(total: Any, table: pd.DataFrame) -> None:
