@@ -20,12 +20,12 @@ IDS = [f"film-{k}" for k in range(6)]
 
 @pytest.fixture(scope="session")
 def audit():
-    """By sex (25 missing, three of the rare value, all negative) and by site (one with a long name)."""
+    """By sex (25 missing, three of the rare value, all negative) and by site (one of two has a long name)."""
     rng = np.random.default_rng(0)
     truth = (rng.random(300) < 0.4).astype(int)
     sex = rng.choice(["F", "M"], 300).astype(object)
     sex[:25], sex[25:28], truth[25:28] = None, "X", 0
-    site = rng.choice(["North", "South", LONG_SITE], 300)
+    site = rng.choice(["North", LONG_SITE], 300)
     score = 1 / (1 + np.exp(-(rng.normal(size=300) + 1.6 * (truth - 0.5))))
     table = pd.DataFrame({"truth": truth, "p": score, "who": np.arange(300), "sex": sex, "site": site})
     by = ["sex", "site", ("sex", "site")]
@@ -83,15 +83,12 @@ def said():
 
 
 @pytest.fixture(scope="session")
-def outside():
-    """Return ``outside(figure)``: the texts that reach beyond the figure's edge."""
-    from matplotlib.text import Text
+def overhang():
+    """Return ``overhang(figure)``: by how many mm what is drawn reaches beyond the figure's edges, 0 if it does not."""
 
     def found(figure):
-        figure.canvas.draw()
-        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
-        wide, tall = figure.bbox.width, figure.bbox.height
-        return [name for name, box in boxes if box.x0 < -1 or box.y0 < -1 or box.x1 > wide + 1 or box.y1 > tall + 1]
+        box = figure.get_tightbbox(figure.canvas.get_renderer())
+        wide, tall = figure.get_size_inches()
+        return 25.4 * max(-box.x0, -box.y0, box.x1 - wide, box.y1 - tall, 0)
 
     return found

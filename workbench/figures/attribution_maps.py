@@ -12,7 +12,7 @@ import numpy as np
 from workbench.errors import InputError, unknown_name
 from workbench.explain.attributions import Attributions
 from workbench.figures.figure import Figure, figure_provenance
-from workbench.figures.style import FAINT, POINTS_PER_MM, plainly, styled, width_in_mm, wrapped
+from workbench.figures.style import FAINT, POINTS_PER_MM, font_size, plainly, styled, width_in_mm, wrapped
 from workbench.imaging.compose import DIVERGING, SEQUENTIAL, heat_limit, overlay, to_display, to_rgb
 
 if TYPE_CHECKING:
@@ -186,9 +186,7 @@ def _key(drawn: Sequence[Case], names: Sequence[str]) -> str:
 
 
 def _size() -> float:
-    import matplotlib as mpl
-
-    return float(mpl.rcParams["legend.fontsize"]) - 1
+    return font_size("legend.fontsize") - 1
 
 
 def _line() -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.errors import InputError, unknown_name
 from workbench.figures.figure import Figure, figure_provenance
-from workbench.figures.style import FAINT, POINTS_PER_MM, plainly, styled, text_width, width_in_mm, wrapped
+from workbench.figures.style import FAINT, POINTS_PER_MM, font_size, plainly, styled, text_width, width_in_mm, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 # mm: between two texts, above and below a row's text, between two partitions, for the column heads, for the x axis.
 SPACE, LEADING, PARTING, HEAD, AXIS = 3.0, 1.3, 1.4, 6.0, 10.0
-# Of the width: what the plot should have beside the text, and what it gets at least.
+# Of the width: what the plot should have beside the text (and names need no more), and what it gets at least.
 READABLE, LEAST = 0.3, 0.2
 TICK = 9.0  # mm from one number on the x axis to the next, at least
 ROOMY = 400.0  # mm; there is always room around axes that the caller has placed
@@ -140,9 +140,7 @@ def _rows(audit: Audit, metric: str, which: str) -> list[Row]:
 
 def _arranged(rows: Sequence[Row], wide: float) -> Arrangement:
     """Place the text: counts in three columns where that leaves a readable plot, else in one, and names broken to fit."""
-    import matplotlib as mpl
-
-    size = mpl.rcParams["ytick.labelsize"]
+    size = font_size("ytick.labelsize")
     line = size * 1.25 / POINTS_PER_MM
     right = max(text_width(_said(row) + " m", size) for row in rows) + SPACE
     three = {"n": "{n}", "positive": "{positives}", "patients": "{patients}"}
@@ -154,9 +152,10 @@ def _arranged(rows: Sequence[Row], wide: float) -> Arrangement:
         for head, column in reversed(list(zip(forms, counts, strict=True))):
             ends.insert(0, used)
             used += max(text_width(text, size) for text in (head, *column)) + SPACE
-        if wide - right - used - longest - 1 >= READABLE * wide:
+        if wide - right - used - min(longest, READABLE * wide) - 1 >= READABLE * wide:
             break
-    room = min(longest, max(wide * (1 - LEAST - 0.02) - right - used, 12.0))
+    plot = READABLE if len(forms) > 1 else LEAST + 0.02
+    room = min(longest, max(wide * (1 - plot) - right - used - 1, 12.0))
     names = [wrapped(row["group"], size, room + 0.1) for row in rows]
     left = used + max(text_width(part, size) for name in names for part in name) + 1
     notes = [f"{_letter(place)}: {note}" for place, note in enumerate(_notes(rows))]
@@ -172,10 +171,9 @@ def _least_width(rows: Sequence[Row]) -> int:
 
 
 def _draw(ax: Axes, text: Arrangement, metric: str, which: str) -> None:
-    import matplotlib as mpl
     from matplotlib.ticker import MaxNLocator
 
-    size = mpl.rcParams["ytick.labelsize"]
+    size = font_size("ytick.labelsize")
     everybody = [row["value"] for row in text.rows if row["group"] == "all"]
     line = 0.0 if which == "gaps" else everybody[0] if everybody else math.nan
     if math.isfinite(line):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import unknown_name
 from workbench.figures.figure import Figure, figure_provenance
-from workbench.figures.style import plainly, styled, width_in_mm, wrapped
+from workbench.figures.style import font_size, plainly, styled, width_in_mm, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +102,7 @@ def _legend(ax: Axes, place: tuple[float, float]) -> None:
 
 def _labels(rows: pd.DataFrame, room: float) -> dict[str, str]:
     """Return each group's line in the legend, broken into lines of at most `room` mm."""
-    import matplotlib as mpl
-
-    size = mpl.rcParams["legend.fontsize"]
+    size = font_size("legend.fontsize")
     said = {
         str(group): _label(str(group), part.set_index("metric")) for group, part in rows.groupby("group", sort=False)
     }

@@ -67,9 +67,7 @@ def page(
             "picture": None if part.figure is None else _picture(part.figure),
             "alt": part.alt or part.heading,
             "columns": [] if part.table is None else [str(name) for name in part.table.columns],
-            "rows": []
-            if part.table is None
-            else [[_cell(v) for v in row] for row in part.table.itertuples(index=False)],
+            "rows": [] if part.table is None else _rows(part.table),
         }
         for part in sections
     ]
@@ -86,8 +84,18 @@ def _picture(figure: Figure) -> str:
     return data_uri(stream.getvalue())
 
 
-def _cell(value: Any) -> tuple[str, bool]:
-    """Return a cell's text, and whether it is a number."""
-    if isinstance(value, float):
-        return ("–" if value != value else f"{value:.3f}"), True  # noqa: PLR0124  # NaN differs from itself
-    return str(value), isinstance(value, int)
+def _rows(table: pd.DataFrame) -> list[list[tuple[str, bool]]]:
+    """Return each cell's text, and whether its column holds numbers."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    numeric = [is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in table.dtypes]
+    rows = table.itertuples(index=False, name=None)
+    return [[(_cell(value), number) for value, number in zip(row, numeric, strict=True)] for row in rows]
+
+
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "–"
+    return f"{value:.3f}".replace("-", "−") if isinstance(value, float) else str(value)
