@@ -164,3 +164,9 @@ def test_checkpoint_of_other_images_is_refused(make_cohort: Callable[..., Cohort
     images[3, 4, 5] += 1
     with pytest.raises(InputError, match="other settings, images"):
         wb.train(make_cohort(16, images=images), tune, **SMALL, checkpoint=tmp_path)
+
+
+def test_checkpoint_must_be_a_folder(parts: tuple[Cohort, Cohort], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="is a file; give a folder"):
+        wb.train(*parts, **SMALL, checkpoint=tmp_path / "file")

@@ -63,11 +63,14 @@ def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimize
     Raises
     ------
     InputError : where the state belongs to other settings or other images.
-    FileError : where the file is damaged.
+    FileError : where the file is damaged, or `folder` is a file.
     """
     from safetensors import SafetensorError, safe_open
 
     path = folder / FILE
+    if folder.is_file():
+        message = f"checkpoint={str(folder)!r} is a file; give a folder, which may be new."
+        raise FileError(message)
     if not path.is_file():
         return None
     try:

@@ -95,9 +95,9 @@ def train(
     class_weights : weigh the loss by the inverse of each class's frequency.
     checkpoint : folder for the training's state. The same call goes on from it after a stop or a kill, to the same
         weights; it is refused where settings or images have changed.
-    seed : of the weights, the order of the images and the augmentation. The same seed gives the same weights to the last
-        digit on the same device with the same number of threads (``torch.get_num_threads()``); another number of threads
-        adds in another order, and the last digits differ.
+    seed : of the weights, the order of the images and the augmentation. On a CPU the same seed gives the same weights to the
+        last digit with the same number of threads (``torch.get_num_threads()``); another number adds in another order,
+        and so do some operations of a GPU: the last digits then differ.
 
     Returns
     -------
