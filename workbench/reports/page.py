@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from workbench.provenance import Provenance
 
 
+# Dots per inch of the embedded pictures; shown at the smaller one, so that they are crisp on a dense screen.
+EMBEDDED_DPI, SHOWN_DPI = 220, 144
+
+
 @dataclass(frozen=True, eq=False)
 class Section:
     """One part of a page; what is empty is left out. All text is escaped.
@@ -66,7 +70,8 @@ def page(
             "notices": list(part.notices),
             "picture": None if part.figure is None else _picture(part.figure),
             "alt": part.alt or part.heading,
-            "columns": [] if part.table is None else [str(name) for name in part.table.columns],
+            "width": None if part.figure is None else round(part.figure.get_size_inches()[0] * SHOWN_DPI),
+            "columns": [] if part.table is None else _columns(part.table),
             "rows": [] if part.table is None else _rows(part.table),
         }
         for part in sections
@@ -80,15 +85,21 @@ def page(
 
 def _picture(figure: Figure) -> str:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=220)
+    figure.savefig(stream, format="png", dpi=EMBEDDED_DPI)
     return data_uri(stream.getvalue())
+
+
+def _columns(table: pd.DataFrame) -> list[tuple[str, bool]]:
+    """Return each column's name, and whether it holds numbers."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    kinds = zip(table.columns, table.dtypes, strict=True)
+    return [(str(name), is_numeric_dtype(kind) and not is_bool_dtype(kind)) for name, kind in kinds]
 
 
 def _rows(table: pd.DataFrame) -> list[list[tuple[str, bool]]]:
     """Return each cell's text, and whether its column holds numbers."""
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
-    numeric = [is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in table.dtypes]
+    numeric = [number for _, number in _columns(table)]
     rows = table.itertuples(index=False, name=None)
     return [[(_cell(value), number) for value, number in zip(row, numeric, strict=True)] for row in rows]
 
