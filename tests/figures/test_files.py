@@ -14,6 +14,7 @@ import pytest
 
 from workbench import figures
 from workbench.errors import FileError, InputError
+from workbench.figures import style
 from workbench.figures.embedded import PNG_KEY
 from workbench.figures.figure import Figure
 from workbench.provenance import Provenance
@@ -36,9 +37,9 @@ def test_a_pdf_is_as_wide_as_promised(audit, tmp_path, width, mm) -> None:
     assert (right - left) / 72 * 25.4 == pytest.approx(mm, abs=0.1)
 
 
-@pytest.mark.parametrize("style", ["default", "nature", "ieee"])
-def test_a_pdf_holds_truetype_fonts_only(audit, tmp_path, style) -> None:
-    figures.forest(audit, style=style).savefig(tmp_path / "forest.pdf")
+@pytest.mark.parametrize("journal", ["default", "nature", "ieee"])
+def test_a_pdf_holds_truetype_fonts_only(audit, tmp_path, journal) -> None:
+    figures.roc(audit, style=journal).savefig(tmp_path / "forest.pdf")
     content = (tmp_path / "forest.pdf").read_bytes()
     assert b"/Type3" not in content
     assert b"/FontFile2" in content
@@ -102,6 +103,12 @@ def test_a_notebook_shows_it_at_its_size_with_provenance(figure, tmp_path, monke
     assert metadata == {"image/png": {"width": 505, "height": 340}}  # 89 × 60 mm at 144 dots an inch
     (tmp_path / "a.png").write_bytes(data["image/png"])
     assert figures.read_provenance(tmp_path / "a.png") == MADE
+
+
+def test_drawing_writes_nothing_to_the_notebook(audit, caplog) -> None:
+    style._measured.cache_clear()
+    figures.forest(audit, width="single")._repr_png_()
+    assert caplog.records == []
 
 
 def test_composed_axes_are_saved_with_the_provenance_given(audit, tmp_path) -> None:

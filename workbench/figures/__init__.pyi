@@ -3,5 +3,7 @@ from .embedded import read_provenance as read_provenance
 from .figure import Figure as Figure
 from .figure import save as save
 from .forest_plot import forest as forest
+from .montage import cohort_montage as cohort_montage
 from .roc_curve import roc as roc
 from .style import inches as inches
+from .training_curve import learning_curve as learning_curve

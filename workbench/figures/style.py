@@ -83,13 +83,14 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 @lru_cache(maxsize=10_000)
-def _measured(text: str, size: float, weight: str, families: tuple[str, ...]) -> float:
+def _measured(text: str, size: float, weight: str, _: tuple[str, ...]) -> float:
+    """Measure with the fonts in force; they are an argument only so that the cache tells them apart."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
     if not text.strip():
         return 0.0
-    font = FontProperties(family=list(families), size=size, weight=weight)
+    font = FontProperties(size=size, weight=weight)
     path = TextPath((0, 0), text.replace("$", r"\$"), prop=font)
     return float(path.get_extents().x1) / POINTS_PER_MM
 
