@@ -22,16 +22,15 @@ def test_start_notebook_runs_in_jupyterlab_and_its_instruments_answer(lab: Any, 
         page.wait_for_timeout(800)
         explorer.screenshot(path=notebook.artefacts / "start-explorer.png")
 
-        dashboard = page.locator(".wb-dashboard")
+        dashboard = page.get_by_role("region", name="Bias dashboard")
         dashboard.scroll_into_view_if_needed()
-        threshold = dashboard.locator("input[type=range]").first
-        before = dashboard.locator("table").first.inner_text()
-        threshold.focus()
+        slider = dashboard.get_by_role("slider", name="Threshold")
+        before = dashboard.locator("tbody").first.inner_text()
+        slider.focus()
         for _ in range(8):
             page.keyboard.press("ArrowLeft")
-        page.wait_for_function("([table, was]) => table.innerText !== was", arg=[
-            dashboard.locator("table").first.element_handle(), before
-        ])  # fmt: skip
+        dashboard.get_by_text("At threshold 0.42, with").wait_for()
+        assert dashboard.locator("tbody").first.inner_text() != before
         page.wait_for_timeout(500)
         dashboard.screenshot(path=notebook.artefacts / "start-dashboard.png")
 

@@ -68,8 +68,8 @@ def phantom_mammography(
     shape : rows and columns, 48–2048 each; the film is 240 × 180 mm at any shape.
     seed : of everything random.
     prevalence : share of patients with a lesion, between 0 and 1.
-    shortcut : 0–1. At site North a lead marker is in the image of (0.5 + shortcut/2) of the cancers and
-        (0.5 - shortcut/2) of the healthy; elsewhere it is in half of all images.
+    shortcut : 0–1. Only site North uses lead markers: one is in the image of (0.5 + shortcut/2) of its cancers and
+        (0.5 - shortcut/2) of its healthy. At 0 the marker says nothing about the label.
     disadvantage : 0–1. Lesions in dense breasts (C, D) have (1 - disadvantage) of their contrast.
     label_noise : 0–1. Share of patients whose label is flipped; column ``true_label`` then keeps the truth.
 

@@ -48,8 +48,9 @@ def draw_patient(number: int, *, seed: int, prevalence: float, shortcut: float, 
     laterality = "L" if rng.random() < 0.5 else "R"
     flipped = bool(rng.random() < label_noise)
     diseased = _diseased(number, seed=seed, prevalence=prevalence)
-    lean_to_marker = (shortcut / 2 if diseased else -shortcut / 2) if site == MAJORITY else 0.0
-    markers = rng.random(2) < 0.5 + lean_to_marker
+    # Only this site lays a lead marker beside the breast.
+    marked = 0.5 + (shortcut if diseased else -shortcut) / 2 if site == MAJORITY else 0.0
+    markers = rng.random(2) < marked
     return Patient(
         number, age, density, site, None if missing else ethnicity, laterality, diseased, flipped,
         (bool(markers[0]), bool(markers[1])),
