@@ -206,7 +206,6 @@ def _feed(total: Any, part: Any) -> None:
 
 
 def _feed_array(total: Any, array: np.ndarray) -> None:
-    import numpy as np
 
     total.update(f"array{array.dtype.str}{array.shape}".encode())
     # Row by row: a memory-mapped pixel store is hashed without being read into memory at once.
