@@ -311,7 +311,8 @@ class LabPage:
     def run_all(self, timeout: float = 180) -> None:
         """Run every cell, wait until the kernel is idle again, and fail on a cell's error."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        self.wait(lambda state: state == "idle 0", timeout)
+        # A cell that fails leaves those below it waiting for ever.
+        self.wait(lambda state: state == "idle 0" or bool(self.page.evaluate(ERRORS)), timeout)
         assert self.page.evaluate(ERRORS) == [], "a cell of the notebook failed"
 
     def restart_and_run_all(self, timeout: float = 180) -> None:

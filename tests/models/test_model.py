@@ -124,6 +124,24 @@ def test_class_the_model_does_not_know_is_named(model: Model, make_cohort: Calla
         model.predict(make_cohort(9, classes=("healthy", "benign", "cancer")))
 
 
+def test_the_same_classes_in_another_order_are_refused(model: Model, make_cohort: Callable[..., Cohort]) -> None:
+    turned = Model.wrap(model.network, classes=CLASSES[::-1], preprocessing=model.preprocessing)
+    with pytest.raises(InputError, match="the last one counts as positive"):
+        turned.predict(make_cohort())
+
+
+def test_a_batch_of_no_images_is_refused(model: Model, cohort: Cohort) -> None:
+    with pytest.raises(InputError, match="batch_size is 0"):
+        model.predict(cohort, batch_size=0)
+
+
+def test_what_an_own_preprocessing_raises_names_the_image(cohort: Cohort) -> None:
+    own = Model.wrap(small(), classes=CLASSES, preprocessing=lambda image: image.no_such_method())
+    with pytest.raises(AttributeError) as raised:
+        own.predict(cohort)
+    assert repr(cohort.ids[0]) in raised.value.__notes__[0]
+
+
 def test_image_of_another_size_than_the_network_takes_is_named_with_the_mend(
     make_cohort: Callable[..., Cohort],
 ) -> None:

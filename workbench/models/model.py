@@ -144,7 +144,8 @@ class Model:
 
         Raises
         ------
-        InputError : where the cohort has a class the model does not know, or an image does not fit the network.
+        InputError : where the cohort has a class the model does not know, or the same ones in another order, or an
+            image does not fit the network.
         """
         foreign = [name for name in cohort.classes if name not in self.classes]
         if foreign:
@@ -152,6 +153,15 @@ class Model:
                 f"the cohort's class {foreign[0]!r} is unknown to the model, which tells {', '.join(self.classes)} apart. "
                 "Give the cohort the same class names (classes=…), or use a model trained for them."
             )
+            raise InputError(message)
+        if set(cohort.classes) == set(self.classes) and cohort.classes != self.classes:
+            message = (
+                f"the cohort has the classes in the order {cohort.classes} and the model in the order {self.classes}: the "
+                f"last one counts as positive. Make the cohort with classes={list(self.classes)}."
+            )
+            raise InputError(message)
+        if batch_size < 1:
+            message = f"batch_size is {batch_size}; at least one image goes through the network at a time."
             raise InputError(message)
         ids = cohort.ids
         batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
@@ -234,6 +244,9 @@ class Model:
         except InputError as error:
             message = f"image {image_id!r}: {error}"
             raise InputError(message) from error
+        except Exception as error:
+            error.add_note(f"raised by the model's preprocessing of image {image_id!r}")
+            raise
         if self.input_shape is not None and ready.shape != self.input_shape:
             raise InputError(self._size_message(image_id, ready.shape, self.input_shape))
         return ready
