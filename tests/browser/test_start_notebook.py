@@ -11,7 +11,8 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00-start-here.ipynb"
 @pytest.mark.slow
 @pytest.mark.notebook
 def test_start_notebook_runs_in_jupyterlab_and_its_instruments_answer(lab: Any, chromium: Any) -> None:
-    with lab.open(chromium, NOTEBOOK, device_scale_factor=1.5) as notebook:
+    with lab.open(chromium, NOTEBOOK, viewport={"width": 1280, "height": 1300}) as notebook:
+        notebook.theme("light")
         notebook.run_all(600)
         page = notebook.page
 
