@@ -1,9 +1,14 @@
 """The verbs in a shell: the same way through, and mistakes told in a sentence."""
 
 import json
+import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +125,29 @@ def test_lab_listens_on_this_machine_only_behind_a_token(monkeypatch: pytest.Mon
     assert not any("token" in part for part in called[0]), (
         "JupyterLab makes a token of its own unless it is told not to"
     )
+
+
+@pytest.mark.slow
+def test_lab_answers_with_its_token_and_not_without(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "workbench.cli", "lab", "--no-browser", "--port", "8931"]
+    server = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path, start_new_session=True
+    )
+    try:
+        lines = iter(server.stderr.readline, "")
+        address = next(
+            found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+/lab\S*token=\w+", line))
+        )
+        root, _, token = address.partition("/lab")
+        token = token.partition("token=")[2]
+        with urllib.request.urlopen(f"{root}/api/contents?token={token}", timeout=20) as answer:
+            assert "00-start-here.ipynb" in answer.read().decode()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{root}/api/contents", timeout=20)
+        refused.value.close()
+        assert refused.value.code == 403
+    finally:
+        # JupyterLab is a child of the verb; both go, and with them whoever holds the pipe.
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait(20)
+        server.stderr.close()

@@ -276,3 +276,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             settings[name] = value
     return settings
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,9 @@ def lab(*, port: int = 8888, browser: bool = True) -> int:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # In a container the user is often root, to whom JupyterLab says no unless told.
+        command.append("--ServerApp.allow_root=True")
     if not browser:
         command.append("--no-browser")
     try:
