@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -127,6 +128,19 @@ def test_lab_listens_on_this_machine_only_behind_a_token(monkeypatch: pytest.Mon
     )
 
 
+def patiently(url: str) -> str:
+    """Read a page of a server that has said its address and may not listen yet."""
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"nothing answers at {url.partition('?')[0]}")
+
+
 @pytest.mark.slow
 def test_lab_answers_with_its_token_and_not_without(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "workbench.cli", "lab", "--no-browser", "--port", "8931"]
@@ -140,8 +154,7 @@ def test_lab_answers_with_its_token_and_not_without(tmp_path: Path) -> None:
         )
         root, _, token = address.partition("/lab")
         token = token.partition("token=")[2]
-        with urllib.request.urlopen(f"{root}/api/contents?token={token}", timeout=20) as answer:
-            assert "00-start-here.ipynb" in answer.read().decode()
+        assert "00-start-here.ipynb" in patiently(f"{root}/api/contents?token={token}")
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{root}/api/contents", timeout=20)
         refused.value.close()
