@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from workbench.audit.bootstrap import bootstrap
-from workbench.audit.groups import Partition
-from workbench.audit.intervals import normal_quantile
 from workbench.audit.metrics import auroc, rate
 from workbench.audit.sample import Design
+from workbench.groups import Partition
+from workbench.intervals import normal_quantile
 
 pytestmark = pytest.mark.slow
 Z = normal_quantile(0.95)

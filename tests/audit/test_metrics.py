@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from workbench.audit.intervals import area_score, difference, logit, normal_quantile, wilson
 from workbench.audit.metrics import auroc, rate
 from workbench.audit.sample import Design
+from workbench.intervals import area_score, difference, logit, normal_quantile, wilson
 
 Z = normal_quantile(0.95)
 
 
 def arms(truth, score, who=None):
-    from workbench.audit.groups import Partition
+    from workbench.groups import Partition
 
     who = np.arange(len(truth)) if who is None else np.asarray(who)
     everybody = Partition("", ("all",), np.zeros(len(truth), dtype=np.int64))

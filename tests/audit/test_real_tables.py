@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.audit.intervals import normal_quantile, wilson
 from workbench.audit.metrics import auroc
 from workbench.audit.sample import design_of
+from workbench.intervals import normal_quantile, wilson
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.errors.EvidenceWarning")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.audit.intervals import NONE, Interval, area_score, logit, wilson
+from workbench.intervals import NONE, Interval, area_score, logit, wilson
 
 if TYPE_CHECKING:
     from workbench.audit.sample import Arm, Sample

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.audit.groups import Partition, partitions
 from workbench.errors import InputError
+from workbench.groups import Partition, partitions
 from workbench.predictions import SCORE, Predictions
 
 if TYPE_CHECKING:

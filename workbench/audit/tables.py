@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.evidence import ENOUGH, FEWEST, note, weight
-from workbench.audit.intervals import NONE, Interval, difference, normal_quantile
 from workbench.audit.metrics import Estimate, estimate
+from workbench.intervals import NONE, Interval, difference, normal_quantile
 
 if TYPE_CHECKING:
     from workbench.audit.bootstrap import Replicates

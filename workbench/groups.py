@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,6 @@ from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from workbench.predictions import Predictions
 
 ALL = "all"
 MISSING = "missing"
@@ -39,22 +37,36 @@ class Partition:
     codes: np.ndarray
 
 
-def partitions(predictions: Predictions, by: Sequence[str | Sequence[str]]) -> list[Partition]:
-    """Return everybody as one group, then one partition for each entry of `by`.
+class Described(Protocol):
+    """Anything with a row an image and columns to break results down by: a cohort, predictions, attributions."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row an image."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The columns of `table` that make groups."""
+
+    def __len__(self) -> int: ...
+
+
+def partitions(images: Described, by: Sequence[str | Sequence[str]]) -> list[Partition]:
+    """Return everybody as one group, then one partition for each entry of `by`: an attribute, or several to be crossed.
 
     Raises
     ------
     InputError : where an attribute is unknown (the nearest is offered) or has too many values to be groups.
     """
-    found = [Partition("", (ALL,), np.zeros(len(predictions), dtype=np.int64))]
+    found = [Partition("", (ALL,), np.zeros(len(images), dtype=np.int64))]
     single: dict[str, tuple[list[str], np.ndarray]] = {}
     for entry in by:
         names = (entry,) if isinstance(entry, str) else tuple(entry)
         for name in names:
-            if name not in predictions.attributes:
-                raise unknown_name("attribute", name, predictions.attributes)
+            if name not in images.attributes:
+                raise unknown_name("attribute", name, images.attributes)
             if name not in single:
-                single[name] = _values(predictions.table[name], name)
+                single[name] = _values(images.table[name], name)
         found.append(_crossed(names, [single[name] for name in names]))
     return found
 
