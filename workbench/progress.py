@@ -58,13 +58,13 @@ class Live:
         if self._bar is not None:
             self._bar.update(done)
 
-    def advance(self, **facts: float) -> None:
-        """Count one more, with what is known now (``loss=0.41``)."""
-        self.done += 1
+    def advance(self, count: int = 1, **facts: float) -> None:
+        """Count one more, or `count`, with what is known now (``loss=0.41``)."""
+        self.done += count
         self.facts |= facts
         if self._bar is not None:
             self._bar.set_postfix(self.facts, refresh=False)
-            self._bar.update()
+            self._bar.update(count)
         elif time.monotonic() - self._drawn > INTERVAL:
             self._draw()
 

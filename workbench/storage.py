@@ -36,18 +36,28 @@ def writing(folder: str | Path, kind: str) -> Iterator[Path]:
     FileError : where `folder` is a file, or a folder with something else in it.
     """
     target = Path(folder)
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file()):
-        message = f"{target} already holds something that Workbench did not save; choose another folder, or empty it."
-        raise FileError(message)
+    check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield scratch
-        files = {path.relative_to(scratch).as_posix(): file_digest(path) for path in _files(scratch)}
-        write_json(scratch / MANIFEST, {"kind": kind, "format": FORMAT, "files": files})
-        _swap(scratch, target)
+        seal(scratch, target, kind)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_free(target: Path) -> None:
+    """Refuse a folder that holds something else than a saved value."""
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file()):
+        message = f"{target} already holds something that Workbench did not save; choose another folder, or empty it."
+        raise FileError(message)
+
+
+def seal(scratch: Path, target: Path, kind: str) -> None:
+    """Make a filled folder a saved value: write its manifest, and put it in the place of `target` in one step."""
+    files = {path.relative_to(scratch).as_posix(): file_digest(path) for path in _files(scratch)}
+    write_json(scratch / MANIFEST, {"kind": kind, "format": FORMAT, "files": files})
+    _swap(scratch, target)
 
 
 def reading(folder: str | Path, kind: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from workbench.cohorts.cohort import Cohort
 from workbench.cohorts.pixels import ArrayPixels
-from workbench.provenance import Provenance
+from workbench.models.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +47,10 @@ def make_cohort() -> Callable[..., Cohort]:
 
 
 @pytest.fixture(scope="session")
-def make_model() -> Callable[..., SimpleNamespace]:
-    """Stand a network up as what `explain` needs of a model: pixels go in as they are."""
+def make_model() -> Callable[..., Model]:
+    """Wrap a network: pixels go in as they are."""
 
-    def build(network: torch.nn.Module, classes: tuple[str, ...] = ("no", "yes")) -> SimpleNamespace:
-        def inputs(cohort: Cohort, ids: list[str] | None = None) -> torch.Tensor:
-            return torch.from_numpy(cohort.images(ids).astype(np.float32))
-
-        made = Provenance("wrap", {}, "00")
-        return SimpleNamespace(network=network, classes=classes, inputs=inputs, preprocessing=None, provenance=made)
+    def build(network: torch.nn.Module, classes: tuple[str, ...] = ("no", "yes"), **settings: object) -> Model:
+        return Model.wrap(network, classes=classes, **settings)
 
     return build

@@ -5,6 +5,12 @@ import lazy_loader as _lazy
 from workbench._verb import make_callable
 
 __getattr__, __dir__, __all__ = _lazy.attach(
-    __name__, submod_attrs={"attribute": ["explain"], "attributions": ["Attributions"]}
+    __name__,
+    submod_attrs={
+        "attribute": ["explain"],
+        "attributions": ["Attributions"],
+        "methods": ["known_methods", "register"],
+        "target": ["Margin", "Over"],
+    },
 )
 make_callable(__name__)

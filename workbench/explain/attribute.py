@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from workbench.errors import InputError
-from workbench.explain.attributions import Attributions
+import numpy as np
+
+from workbench.errors import EvidenceWarning, InputError
+from workbench.explain.attributions import SATURATED, Attributions, Source
+from workbench.explain.gather import Gathered, InMemory, OnDisk
 from workbench.explain.methods import check_settings, find_method
-from workbench.explain.task import Task, check_target
+from workbench.explain.target import Question, explained, read_targets
+from workbench.explain.task import Task
 from workbench.explain.untouched import untouched
 from workbench.imaging.preprocess import Preprocessing
-from workbench.provenance import Provenance, digest
+from workbench.progress import live
+from workbench.provenance import Provenance, digest, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from workbench.cohorts.cohort import Cohort
-    from workbench.explain.task import Answer
+    from workbench.explain.target import Several, Target
     from workbench.models.model import Model
 
 
+@overload
+def explain(  # type: ignore[overload-overlap]  # the word "each" stands for a list
+    model: Model, cohort: Cohort, method: str = ..., *, target: Several | Literal["each"],
+    batch_size: int = ..., out: str | Path | None = ..., **settings: Any,
+) -> dict[str, Attributions]: ...  # fmt: skip
+@overload
+def explain(
+    model: Model, cohort: Cohort, method: str = ..., *, target: Target = ...,
+    batch_size: int = ..., out: str | Path | None = ..., **settings: Any,
+) -> Attributions: ...  # fmt: skip
 def explain(
     model: Model,
     cohort: Cohort,
     method: str = "gradcam",
     *,
-    target: str | int = "predicted",
+    target: Target | Several = "predicted",
     batch_size: int = 16,
+    out: str | Path | None = None,
     **settings: Any,
-) -> Attributions:
+) -> Attributions | dict[str, Attributions]:
     """Draw one heat map an image: what in it spoke for (positive) or against (negative) a class.
 
     The score explained is the target's logit, before softmax or sigmoid: a saturated probability has no gradient to
@@ -36,55 +56,126 @@ def explain(
     ----------
     model : a trained or wrapped model.
     cohort : the images; they are read and explained batch by batch.
-    method : ``"gradcam"`` (about one forward pass an image) or ``"shap"``, also ``"expected-gradients"`` (hundreds).
-    target : a class by name or index, ``"predicted"`` (each image's own) or ``"true"`` (each image's label).
-    batch_size : images, or sampled inputs, that go through the network at once; a smaller number takes less memory
+    method : a name from :func:`~workbench.explain.methods.known_methods`, e.g. ``"gradcam"`` (about one forward pass
+        an image), ``"shap"`` (expected gradients; hundreds), ``"region-shap"``, ``"occlusion"``; or a registered one.
+    target : a class or output by name or index, ``"predicted"`` (each image's own), ``"true"`` (each image's label),
+        :class:`~workbench.explain.target.Margin` of two classes, or :class:`~workbench.explain.target.Over` a region
+        of a segmentation. A list of these, or ``"each"`` for every class, is answered from the same forward passes.
+    batch_size : images, or perturbed inputs, that go through the network at once; a smaller number takes less memory
         and gives the same maps.
-    **settings : the method's own: `layer` (:func:`~workbench.explain.gradcam.gradcam`); `background`,
-        `background_size`, `samples`, `seed` (:func:`~workbench.explain.expected_gradients.expected_gradients`).
+    out : folder to write the maps to as they are made. Memory then stays flat however large the cohort, and the same
+        call goes on where a stopped one ended. Several targets get a folder each within.
+    **settings : the method's own, told in its documentation; a misspelt one is refused.
 
     Returns
     -------
-    Attributions : maps on the model's input grid, in the cohort's order, never rescaled.
+    Attributions : maps on the model's input grid, in the cohort's order, never rescaled. For several targets a dict
+        of them, by the target's name.
 
     Raises
     ------
     InputError : where a name (method, setting, target, layer) is unknown, an image or a weight is NaN, or the method
         cannot work on this network; the message says what would.
+    FileError : where `out` cannot be written; what is finished stays there.
 
     Examples
     --------
     >>> maps = wb.explain(model, test, "gradcam", target="true")  # doctest: +SKIP
     >>> maps.share(test, "lesion").mean()  # doctest: +SKIP
     """
-    name, function = find_method(method)
+    name, prepare = find_method(method)
     chosen = check_settings(name, settings)
-    check_target(target, cohort, model.classes)
+    targets, several = read_targets(target, model, cohort)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         message = f"batch_size {batch_size!r} must be a whole number of at least 1."
         raise InputError(message)
-    with untouched(model.network):
-        answer = function(Task(model, cohort, target, batch_size), **chosen)
-    return _attributions(model, cohort, answer, method=name, settings={"target": target, **chosen, **answer.settings})
+    task = Task(model, cohort, Question(targets, model, cohort), batch_size)
+    names = [target_name(one, model) for one in targets]
+    with untouched(task.network):
+        gathered = (
+            InMemory(len(cohort), len(targets))
+            if out is None
+            else OnDisk(out, len(cohort), names if several else [""], _question(task, name, chosen))
+        )
+        if gathered.done < len(cohort):
+            answer = prepare(task, **chosen)
+            with live(f"Explaining by {name}", len(cohort), keep=False) as shown:
+                shown.restore(gathered.done, [])
+                for batch in task.batches(gathered.done):
+                    gathered.add(answer(batch))
+                    shown.advance(len(batch.ids))
+        wholes = gathered.finish()
+    values = [
+        _attributions(model, cohort, whole, target=one, method=name, settings=chosen)
+        for one, whole in zip(targets, wholes, strict=True)
+    ]
+    if isinstance(gathered, OnDisk):
+        values = gathered.saved(values)
+    _warn_saturated(values)
+    return dict(zip(names, values, strict=True)) if several else values[0]
+
+
+def target_name(target: Target, model: Model) -> str:
+    """Return what a target is called: a class by its name."""
+    return model.classes[target] if isinstance(target, int) else str(target)
+
+
+def _question(task: Task, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that the maps depend on: a folder is gone on with only for the very same."""
+    from workbench.models.model import weights_digest
+
+    live_values = {key: getattr(value, "provenance", value) for key, value in settings.items()}
+    own = {key: value.content if isinstance(value, Provenance) else value for key, value in live_values.items()}
+    own = {key: digest(value) if isinstance(value, np.ndarray) else value for key, value in own.items()}
+    return {
+        "method": method, "settings": plain(own), "targets": [plain(one) for one in task.question.targets],
+        "weights": weights_digest(task.network), "model": task.model.provenance.content,
+        "cohort": digest(task.cohort.provenance.content, task.cohort.ids),
+    }  # fmt: skip
 
 
 def _attributions(
-    model: Model, cohort: Cohort, answer: Answer, *, method: str, settings: dict[str, Any]
+    model: Model, cohort: Cohort, whole: Gathered, *, target: Target, method: str, settings: dict[str, Any]
 ) -> Attributions:
-    settings = {key: value for key, value in settings.items() if key != "seed"}
+    rows = dict(whole.rows)
+    targets, scores = rows.pop("target").astype(np.int64), rows.pop("score").astype(np.float32)
+    if not rows["saturated"].any():
+        del rows["saturated"]
+    # A setting that is a value itself (a background cohort) is told by the method, in words, and is a parent.
+    plainly = {key: value for key, value in settings.items() if not hasattr(value, "provenance")}
+    told = {"target": target, **_short(plainly), **whole.settings}
     made = Provenance(
         "explain",
-        {"method": method, **settings},
-        digest(cohort.ids, answer.maps, answer.targets, answer.scores),
-        {"model": model.provenance, "cohort": cohort.provenance, **answer.parents},
-        seed=answer.seed,
+        {"method": method, **{key: value for key, value in told.items() if key != "seed"}},
+        digest(cohort.ids, whole.maps, targets, scores),
+        {"model": model.provenance, "cohort": cohort.provenance, **whole.parents},
+        seed=settings.get("seed"),
     )
     kept = list(dict.fromkeys(["patient", "label", *cohort.attributes]))
-    findings = {f"found:{key}": values for key, values in answer.findings.items()}
+    findings = {f"found:{key}": values for key, values in rows.items()}
     recipe = model.preprocessing
     return Attributions(
-        maps=answer.maps, ids=tuple(cohort.ids), method=method, settings=settings, targets=answer.targets,
-        classes=tuple(model.classes), scores=answer.scores, table=cohort.table[kept].assign(**findings),
-        attributes=cohort.attributes, provenance=made, errors=answer.errors,
-        preprocessing=recipe if isinstance(recipe, Preprocessing) else None,
+        maps=whole.maps, ids=tuple(cohort.ids), method=method, settings=told, targets=targets,
+        classes=tuple(model.classes), scores=scores, table=cohort.table[kept].assign(**findings),
+        attributes=cohort.attributes, provenance=made, errors=whole.errors,
+        preprocessing=recipe if isinstance(recipe, Preprocessing) else None, explained=explained(target, model),
+        source=Source(cohort, target, settings),
     )  # fmt: skip
+
+
+def _short(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell arrays (an atlas) by shape and hash; whole they would fill the record."""
+    return {
+        key: f"array {value.shape}, {digest(value)[:12]}" if isinstance(value, np.ndarray) else value
+        for key, value in settings.items()
+    }
+
+
+def _warn_saturated(values: Sequence[Attributions]) -> None:
+    flagged = sum(flag == SATURATED for value in values for flag in value.flags)
+    if flagged:
+        message = (
+            f"{flagged} scores stand within 0.001 of 0 or 1, and all outputs lie between: the network seems to end in a softmax "
+            "or sigmoid, whose limits leave hardly any gradient to explain. Wrap the network without it."
+        )
+        warnings.warn(message, EvidenceWarning, stacklevel=4)

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 NO_EVIDENCE = "no evidence"
 CONSTANT = "constant"
+SATURATED = "saturated"
+# Maps looked at together: values from a disk pass through memory in pieces.
+PIECE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What was asked, with the live values themselves: the cohort, the target and the method's settings."""
+
+    cohort: Cohort
+    target: Any
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,12 +50,15 @@ class Attributions:
     settings : everything that was chosen, the layer found by itself included; plain JSON types.
     targets : int64 ``(n,)``, the class explained, as an index into `classes`.
     classes : the model's classes.
-    scores : float32 ``(n,)``, the score explained: the logit of the target, before softmax or sigmoid.
+    scores : float32 ``(n,)``, the score explained; see `explained`.
     table : the cohort's rows of these ids (``patient``, ``label``, attributes) and the method's own findings.
     attributes : columns of `table` by which results may be broken down.
     provenance : which model, which cohort; made here where none is given.
     errors : float32, like `maps`: the standard error of each value, for methods that sample; else None.
     preprocessing : the way back from the input's grid to the image's; None where the input is the image's own grid.
+    explained : what `scores` are, in words: ``"logit"``, ``"logit of the class less that of healthy"``.
+    source : what was asked, in this session: cohort, target and settings, for :func:`workbench.explain.trust` to ask
+        again. Not saved.
 
     Raises
     ------
@@ -62,8 +77,15 @@ class Attributions:
     provenance: Provenance = None  # type: ignore[assignment]  # filled in below
     errors: np.ndarray | None = None
     preprocessing: Preprocessing | None = None
+    explained: str = "logit"
+    source: Source | None = None
+    lows: np.ndarray = field(init=False)
+    """The smallest value of each map, float32 ``(n,)``."""
+    highs: np.ndarray = field(init=False)
+    """The largest value of each map, float32 ``(n,)``."""
     flags: tuple[str, ...] = field(init=False)
-    """Per image: ``""``, ``"no evidence"`` (zero everywhere) or ``"constant"`` (one value, not zero, everywhere)."""
+    """Per image: ``""``, ``"no evidence"`` (zero everywhere), ``"constant"`` (one value, not zero, everywhere) or
+    ``"saturated"`` (the score is a probability at its limit, which leaves hardly any gradient to explain)."""
 
     def __post_init__(self) -> None:
         for name in ("maps", "scores", "errors"):
@@ -73,8 +95,12 @@ class Attributions:
         for name in ("ids", "classes", "attributes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "settings", plain(self.settings))
-        _check(self)
-        object.__setattr__(self, "flags", tuple(_flag(heat) for heat in self.maps))
+        _check_parts(self)
+        lows, highs = _extremes(self.maps)
+        _check_finite(self, lows, highs)
+        object.__setattr__(self, "lows", _read_only(lows, np.float32))
+        object.__setattr__(self, "highs", _read_only(highs, np.float32))
+        object.__setattr__(self, "flags", _flags(self))
         settings = {"method": self.method, "maps": len(self)}
         made = self.provenance or Provenance("Attributions", settings, self.content_digest())
         object.__setattr__(self, "provenance", made)
@@ -90,7 +116,7 @@ class Attributions:
     @property
     def signed(self) -> bool:
         """True where some value speaks against its class; then colours should run both ways from zero."""
-        return bool((self.maps < 0).any())
+        return bool((self.lows < 0).any())
 
     @property
     def target_names(self) -> list[str]:
@@ -129,22 +155,23 @@ class Attributions:
     def subset(self, ids: Iterable[str]) -> Self:
         """Return the maps of these ids, in this order."""
         wanted = tuple(ids)
-        rows = [self._row(image_id) for image_id in wanted]
+        rows = self.table.index.get_indexer(pd.Index(wanted, dtype=self.table.index.dtype))
+        if (rows < 0).any():
+            self._row(wanted[int((rows < 0).argmax())])
         made = Provenance(
             "subset", {"maps": len(wanted)}, digest(self.provenance.content, wanted), {"attributions": self.provenance}
         )
         return replace(
             self, ids=wanted, maps=self.maps[rows], targets=self.targets[rows], scores=self.scores[rows],
-            errors=None if self.errors is None else self.errors[rows], table=self.table.loc[list(wanted)], provenance=made,
+            errors=None if self.errors is None else self.errors[rows], table=self.table.iloc[rows], provenance=made,
         )  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an image: method, target, score, label, patient, attributes, smallest and largest value, flag."""
-        axes = tuple(range(1, self.maps.ndim))
         columns: dict[str, Any] = {"method": self.method, "target": self.target_names, "score": self.scores}
         named = [*(name for name in ("label", "patient") if name in self.table.columns), *self.attributes]
         columns |= {name: self.table[name].to_numpy() for name in named}
-        columns |= {"min": self.maps.min(axis=axes), "max": self.maps.max(axis=axes), "flag": self.flags}
+        columns |= {"min": self.lows, "max": self.highs, "flag": self.flags}
         found = [name for name in self.table.columns if name.startswith("found:")]
         columns |= {name.removeprefix("found:"): self.table[name].to_numpy() for name in found}
         return pd.DataFrame(columns, index=pd.Index(self.ids, name="id"))
@@ -160,14 +187,18 @@ class Attributions:
             np.save(scratch / "maps.npy", self.maps, allow_pickle=False)
             if self.errors is not None:
                 np.save(scratch / "errors.npy", self.errors, allow_pickle=False)
-            table = self.table.assign(**{"found:target": self.targets, "found:score": self.scores})
-            table.to_parquet(scratch / "table.parquet")
-            recipe = None if self.preprocessing is None else self.preprocessing.to_dict()
-            record: dict[str, Any] = {"method": self.method, "settings": self.settings, "classes": self.classes}
-            record |= {"attributes": self.attributes, "preprocessing": recipe}
-            write_json(scratch / "attributions.json", record)
-            self.provenance.save(scratch)
+            self.write_record(scratch)
         return Path(folder)
+
+    def write_record(self, scratch: Path) -> None:
+        """Write everything but the arrays: the table, the record and the provenance."""
+        table = self.table.assign(**{"found:target": self.targets, "found:score": self.scores})
+        table.to_parquet(scratch / "table.parquet")
+        recipe = None if self.preprocessing is None else self.preprocessing.to_dict()
+        record: dict[str, Any] = {"method": self.method, "settings": self.settings, "classes": self.classes}
+        record |= {"attributes": self.attributes, "preprocessing": recipe, "explained": self.explained}
+        write_json(scratch / "attributions.json", record)
+        self.provenance.save(scratch)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -191,9 +222,9 @@ class Attributions:
         return attributions_html(self)
 
     def _row(self, image_id: str) -> int:
-        if image_id not in self.ids:
+        if image_id not in self.table.index:
             raise unknown_name("image id", image_id, self.ids[:5])
-        return self.ids.index(image_id)
+        return int(self.table.index.get_indexer(pd.Index([image_id]))[0])
 
     def _carried(self, heat: np.ndarray, spatial: tuple[int, ...]) -> np.ndarray:
         if self.preprocessing is not None:
@@ -219,14 +250,24 @@ def _read_only(values: Any, dtype: type) -> np.ndarray:
     return array
 
 
-def _flag(heat: np.ndarray) -> str:
-    low, high = float(heat.min()), float(heat.max())
-    if low == high == 0:
-        return NO_EVIDENCE
-    return CONSTANT if low == high else ""
+def _extremes(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and largest value of each map; NaN where a map holds one."""
+    lows, highs = np.empty(len(maps), np.float32), np.empty(len(maps), np.float32)
+    axes = tuple(range(1, maps.ndim))
+    for start in range(0, len(maps), PIECE):
+        piece = slice(start, start + PIECE)
+        lows[piece], highs[piece] = maps[piece].min(axis=axes), maps[piece].max(axis=axes)
+    return lows, highs
 
 
-def _check(given: Attributions) -> None:
+def _flags(given: Attributions) -> tuple[str, ...]:
+    saturated = given.table.get("found:saturated", pd.Series(False, index=given.table.index)).to_numpy(dtype=bool)
+    flat, empty = given.lows == given.highs, (given.lows == 0) & (given.highs == 0)
+    chosen = np.select([empty, flat, saturated], [NO_EVIDENCE, CONSTANT, SATURATED], default="")
+    return tuple(chosen.tolist())
+
+
+def _check_parts(given: Attributions) -> None:
     """Refuse parts that do not fit each other."""
     count = len(given.ids)
     if given.maps.ndim not in {3, 4} or given.maps.size == 0:
@@ -239,7 +280,9 @@ def _check(given: Attributions) -> None:
     if len(set(given.ids)) != count or list(given.table.index) != list(given.ids):
         message = "the ids must be unique and be the table's index, in the same order."
         raise InputError(message)
-    if given.errors is not None and (given.errors.shape != given.maps.shape or not (given.errors >= 0).all()):
+    if given.errors is not None and (
+        given.errors.shape != given.maps.shape or not _extremes(given.errors)[0].min() >= 0
+    ):
         message = (
             f"errors of shape {given.errors.shape} must have the maps' shape {given.maps.shape} and no value below 0."
         )
@@ -247,8 +290,12 @@ def _check(given: Attributions) -> None:
     if not ((given.targets >= 0) & (given.targets < len(given.classes))).all():
         message = f"a target lies outside 0–{len(given.classes) - 1}, the indices of the classes {given.classes}."
         raise InputError(message)
-    for name in ("maps", "scores"):
-        sound = np.isfinite(getattr(given, name).reshape(count, -1)).all(axis=1)
+
+
+def _check_finite(given: Attributions, lows: np.ndarray, highs: np.ndarray) -> None:
+    """Refuse a map or a score that is not finite; a map is where its extremes are."""
+    for name, values in (("maps", lows), ("maps", highs), ("scores", given.scores)):
+        sound = np.isfinite(values)
         if not sound.all():
             message = f"image {given.ids[int(np.argmin(sound))]!r}: its {name} hold NaN or infinity; explain it again or leave it out."
             raise InputError(message)

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 
 from workbench.errors import InputError
-from workbench.explain.task import Answer
+from workbench.explain.task import Part
 
 if TYPE_CHECKING:
     from workbench.cohorts.cohort import Cohort
-    from workbench.explain.task import Task
+    from workbench.explain.target import Chosen
+    from workbench.explain.task import Batch, Explain, Task
 
 
 def expected_gradients(
     task: Task, *, background: Cohort | None = None, background_size: int = 32, samples: int = 64, seed: int = 0
-) -> Answer:
+) -> Explain:
     """Average ``(x - x') · ∂ score(x' + α (x - x')) / ∂ x`` over references x' and over α, uniform in 0–1.
 
     The estimator of ``shap.GradientExplainer``, with less noise for the same work: α is stratified (one draw in each
@@ -51,41 +52,38 @@ def expected_gradients(
             message = f"{name} {value!r} must be a whole number of at least {least}."
             raise InputError(message)
     bank = _references(task, background or task.cohort, background_size, seed)
-    maps, errors, targets, scores, findings = [], [], [], [], []
     patients = dict(zip(task.cohort.ids, task.cohort.patients, strict=True))
-    for ids, inputs in task.batches("SHAP"):
-        with torch.no_grad():
-            logits = task.logits(inputs)
-        chosen = task.targets(logits, ids)
-        targets.append(chosen.cpu().numpy())
-        scores.append(logits.gather(1, chosen[:, None])[:, 0].cpu().numpy())
-        for row, image_id in enumerate(ids):
-            eligible = bank.others(patients[image_id], image_id)
-            sampled = _sampled(
-                task, inputs[row], int(chosen[row]), bank.inputs, _draws(image_id, eligible, samples, seed)
-            )
-            maps.append(sampled[0])
-            errors.append(sampled[1])
-            reference = float(bank.logits[eligible, int(chosen[row])].mean())
-            findings.append((reference, float(sampled[0].sum(dtype=np.float64)) - (float(scores[-1][row]) - reference)))
-    reference, gap = np.array(findings, dtype=np.float64).T
     used = task.cohort if background is None else background
-    return Answer(
-        np.stack(maps).astype(np.float32), np.concatenate(targets), np.concatenate(scores),
-        errors=np.stack(errors).astype(np.float32),
-        findings={"reference_score": reference, "completeness_gap": gap},
-        settings={"background": "the cohort itself" if background is None else used.name, "background_size": len(bank.inputs)},
-        parents={} if background is None else {"background": background.provenance},
-        seed=seed,
-    )  # fmt: skip
+    told = {"background": "the cohort itself" if background is None else used.name, "background_size": len(bank.inputs)}
+    parents = {} if background is None else {"background": background.provenance}
+
+    def explain(batch: Batch) -> Part:
+        output = task.evaluate(batch.inputs)
+        chosen = task.choose(output, batch.ids)
+        scores = chosen.scores(output).cpu().numpy()
+        shape = (task.count, len(batch.ids))
+        maps = np.empty((*shape, *batch.inputs.shape[2:]), np.float32)
+        errors, reference, gap = np.empty_like(maps), np.empty(shape), np.empty(shape)
+        for row, image_id in enumerate(batch.ids):
+            eligible = bank.others(patients[image_id], image_id)
+            asked, draws = chosen.of(row), _draws(image_id, eligible, samples, seed)
+            same = np.zeros(len(eligible), dtype=np.int64)
+            reference[:, row] = asked.scores(bank.outputs[eligible], same).double().mean(1).cpu().numpy()
+            maps[:, row], errors[:, row] = _sampled(task, batch.inputs[row], asked, bank.inputs, draws)
+            total = maps[:, row].reshape(task.count, -1).sum(1, dtype=np.float64)
+            gap[:, row] = total - (scores[:, row] - reference[:, row])
+        findings = {"reference_score": reference, "completeness_gap": gap}
+        return Part(chosen, scores, maps, errors, findings, told, parents)
+
+    return explain
 
 
 @dataclass(frozen=True)
 class _Bank:
-    """The references: inputs ``(m, C, *spatial)``, their logits ``(m, K)`` and whose they are."""
+    """The references: inputs ``(m, C, *spatial)``, their outputs ``(m, K)`` and whose they are."""
 
     inputs: torch.Tensor
-    logits: np.ndarray
+    outputs: torch.Tensor
     patients: np.ndarray
 
     def others(self, patient: str, image_id: str) -> np.ndarray:
@@ -104,13 +102,11 @@ def _references(task: Task, background: Cohort, size: int, seed: int) -> _Bank:
     """Draw references by `seed`; the same ones for every image of the task."""
     order = np.random.default_rng(seed).permutation(len(background))[:size]
     ids = [background.ids[row] for row in sorted(order)]
-    inputs, logits = [], []
+    inputs = []
     for start in range(0, len(ids), task.batch_size):
-        part = task.inputs(ids[start : start + task.batch_size], background)
-        with torch.no_grad():
-            inputs.append(part)
-            logits.append(task.logits(part).double().cpu().numpy())
-    return _Bank(torch.cat(inputs), np.concatenate(logits), np.asarray(background.patients)[sorted(order)])
+        inputs.append(task.inputs(ids[start : start + task.batch_size], background))
+    outputs = torch.cat([task.evaluate(part) for part in inputs])
+    return _Bank(torch.cat(inputs), outputs, np.asarray(background.patients)[sorted(order)])
 
 
 def _draws(image_id: str, eligible: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,21 +120,23 @@ def _draws(image_id: str, eligible: np.ndarray, samples: int, seed: int) -> tupl
 
 
 def _sampled(
-    task: Task, image: torch.Tensor, target: int, references: torch.Tensor, draws: tuple[np.ndarray, np.ndarray]
+    task: Task, image: torch.Tensor, asked: Chosen, references: torch.Tensor, draws: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard error ``(*spatial)`` of one image's samples, `batch_size` at a time, in float64."""
+    """Return mean and standard error ``(T, *spatial)`` of one image's samples, `batch_size` at a time, in float64."""
     rows, alphas = draws
-    total, squares = np.zeros(image.shape[1:]), np.zeros(image.shape[1:])
+    total, squares = (np.zeros((task.count, *image.shape[1:])) for _ in range(2))
     for start in range(0, len(rows), task.batch_size):
         part = slice(start, start + task.batch_size)
         difference = image - references[torch.from_numpy(rows[part]).to(image.device)]
         alpha = torch.from_numpy(alphas[part]).to(image).reshape(-1, *[1] * image.dim())
         between = (image - (1 - alpha) * difference).requires_grad_()
         # The network gets a copy, so that one which begins with an in-place layer may overwrite it.
-        (gradient,) = torch.autograd.grad(task.logits(between.clone())[:, target].sum(), between)
-        values = (difference * gradient).sum(1).double().cpu().numpy()
-        total += values.sum(0)
-        squares += (values**2).sum(0)
+        scores = asked.scores(task.forward(between.clone()), np.zeros(len(between), dtype=np.int64))
+        for target, score in enumerate(scores):
+            (gradient,) = torch.autograd.grad(score.sum(), between, retain_graph=target + 1 < len(scores))
+            values = (difference * gradient).sum(1).double().cpu().numpy()
+            total[target] += values.sum(0)
+            squares[target] += (values**2).sum(0)
     count = len(rows)
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0) * count / (count - 1)

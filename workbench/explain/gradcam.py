@@ -10,17 +10,17 @@ from torch.nn.functional import interpolate
 
 from workbench.errors import InputError
 from workbench.explain.layers import check_captured, forward_from
-from workbench.explain.task import Answer
+from workbench.explain.task import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workbench.explain.task import Task
+    from workbench.explain.task import Batch, Explain, Task
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def gradcam(task: Task, *, layer: str | None = None) -> Answer:
+def gradcam(task: Task, *, layer: str | None = None) -> Explain:
     """Weight each feature map by its mean gradient (eq. 1), sum, and keep what is positive (eq. 2).
 
     ``map = relu(Σ_k α_k A_k)``, ``α_k`` the mean over positions of ``∂ score / ∂ A_k``. Values are never below zero
@@ -38,25 +38,26 @@ def gradcam(task: Task, *, layer: str | None = None) -> Answer:
     ------
     InputError : where `layer` is unknown or has no spatial extent, or the network has no such layer at all.
     """
-    maps, targets, scores = [], [], []
-    for ids, inputs in task.batches("Grad-CAM"):
-        logits, seen = forward_from(task.network, layer, inputs, run=task.logits)
-        activation = check_captured(seen, layer, task.network)
-        layer = seen.name  # found in the first batch, the same in all others
-        chosen = task.targets(logits, ids)
-        explained = logits.gather(1, chosen[:, None])[:, 0]
-        gradient = _gradient(explained, activation, layer)
-        maps.append(_drawn(activation.detach(), gradient, inputs.shape[2:]))
-        targets.append(chosen.cpu().numpy())
-        scores.append(explained.detach().cpu().numpy())
-    return Answer(np.concatenate(maps), np.concatenate(targets), np.concatenate(scores), settings={"layer": layer})
+    named = layer
+
+    def explain(batch: Batch) -> Part:
+        output, seen = forward_from(task.network, named, batch.inputs, run=task.forward)
+        activation = check_captured(seen, named, task.network)
+        chosen = task.choose(output, batch.ids)
+        scores = chosen.scores(output)
+        maps = [
+            _drawn(activation.detach(), _gradient(s, activation, seen.name), batch.inputs.shape[2:]) for s in scores
+        ]
+        return Part(chosen, scores.detach().cpu().numpy(), np.stack(maps), settings={"layer": seen.name})
+
+    return explain
 
 
 def _gradient(explained: torch.Tensor, activation: torch.Tensor, layer: str | None) -> torch.Tensor:
     """Differentiate each image's score; summed over the batch, since no image's score depends on another image."""
     gradient = None
     if explained.requires_grad:
-        (gradient,) = torch.autograd.grad(explained.sum(), activation, allow_unused=True)
+        (gradient,) = torch.autograd.grad(explained.sum(), activation, retain_graph=True, allow_unused=True)
     if gradient is None:
         message = (
             f"the score does not depend on layer {layer!r} in a way autograd can follow (a branch that is not used, or a "

@@ -1,21 +1,37 @@
-"""The methods by name, and what each lets the user set."""
+"""The methods by name, what each lets the user set, and the door for anybody's own."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.errors import unknown_name
-from workbench.explain.expected_gradients import expected_gradients
-from workbench.explain.gradcam import gradcam
-from workbench.explain.task import Answer
+from workbench.errors import InputError, unknown_name
 
-Method = Callable[..., Answer]
-"""Takes a `Task` and its own settings by keyword, and gives an `Answer`; what can be set is read off its signature."""
+if TYPE_CHECKING:
+    from workbench.explain.task import Explain
 
-METHODS: dict[str, Method] = {"gradcam": gradcam, "shap": expected_gradients}
-ALSO_CALLED = {"expected-gradients": "shap"}
+Method = Callable[..., "Explain"]
+"""Takes a `Task` and its own settings by keyword; what can be set is read off its signature."""
+
+# name: module of this package, function. Imported when first asked for: shap alone takes 3 s.
+BUILT_IN = {
+    "gradcam": ("gradcam", "gradcam"),
+    "shap": ("expected_gradients", "expected_gradients"),
+}
+ALSO_CALLED = {
+    "expected-gradients": "shap",
+    "grad-cam++": "gradcam++",
+    "score-cam": "scorecam",
+    "eigen-cam": "eigencam",
+}
+_registered: dict[str, Method] = {}
+
+
+def known_methods() -> list[str]:
+    """Return the names of all methods, registered ones last."""
+    return [*BUILT_IN, *_registered]
 
 
 def find_method(name: str) -> tuple[str, Method]:
@@ -26,17 +42,65 @@ def find_method(name: str) -> tuple[str, Method]:
     InputError : where the name is unknown; the nearest is offered.
     """
     own = ALSO_CALLED.get(name, name)
-    if own not in METHODS:
-        raise unknown_name("method", name, [*METHODS, *ALSO_CALLED])
-    return own, METHODS[own]
+    if own in _registered:
+        return own, _registered[own]
+    if own not in BUILT_IN:
+        raise unknown_name("method", name, [*known_methods(), *ALSO_CALLED])
+    module, function = BUILT_IN[own]
+    found: Method = getattr(importlib.import_module(f"workbench.explain.{module}"), function)
+    return own, found
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings of a method, defaults included; a misspelt one is refused with the nearest."""
-    parameters = inspect.signature(METHODS[name]).parameters.values()
+    parameters = inspect.signature(find_method(name)[1]).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return known | dict(settings)
     kind = f"{name} setting"
     for given in settings:
         if given not in known:
-            raise unknown_name(kind, given, [*known, "target", "batch_size"])
+            raise unknown_name(kind, given, [*known, "target", "batch_size", "out"])
     return known | dict(settings)
+
+
+def register(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make anybody's own function a method: it gets targets, streaming, tests of trust and figures as all others do.
+
+    Parameters
+    ----------
+    name : what ``wb.explain(…, method=name)`` will call it.
+
+    Returns
+    -------
+    A decorator for a function ``(network, images, target) -> maps``, which may take settings by keyword:
+
+    network : a ``torch.nn.Module`` in evaluation mode that gives ``(n, K)`` scores. Where a margin or a region of a
+        segmentation is explained, it gives ``(n, 1)``, the explained score alone, and `images` come one at a time.
+    images : float tensor ``(n, C, *spatial)``.
+    target : int64 tensor ``(n,)``, the column of the scores to explain.
+    maps : tensor or array ``(n, *spatial)`` or ``(n, C, *spatial)``; channels are summed.
+
+    Raises
+    ------
+    InputError : where a method of Workbench has this name.
+
+    Examples
+    --------
+    >>> @register("gradient")
+    ... def gradient(network, images, target):
+    ...     images = images.clone().requires_grad_()
+    ...     score = network(images).gather(1, target[:, None]).sum()
+    ...     return torch.autograd.grad(score, images)[0]
+    """
+    if name in BUILT_IN or name in ALSO_CALLED:
+        message = f"{name!r} is a method of Workbench; register yours under another name."
+        raise InputError(message)
+
+    def made(function: Callable[..., Any]) -> Callable[..., Any]:
+        from workbench.explain.own import own_method
+
+        _registered[name] = own_method(name, function)
+        return function
+
+    return made

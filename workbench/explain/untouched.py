@@ -13,36 +13,63 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
+    """Return the network inside ``DataParallel``, ``DistributedDataParallel`` and ``torch.compile``.
+
+    A compiled graph ignores hooks set after compiling, and replicas are copies that hooks would have to be set on each
+    time; the module they were made of has the same weights and is looked at instead.
+    """
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while isinstance(network, parallel) or hasattr(network, "_orig_mod"):
+        inner: torch.nn.Module = getattr(network, "module" if isinstance(network, parallel) else "_orig_mod")
+        network = inner
+    return network
+
+
 @contextmanager
 def untouched(network: torch.nn.Module) -> Iterator[None]:
     """Within the block the network is in evaluation mode, frozen and recorded by autograd; afterwards it is as it was.
 
     Put back, also when the block raises: train or evaluation mode of every submodule, ``requires_grad`` of every
-    parameter, every buffer (a layer may count or average even in evaluation mode), and the states of the random
-    generators of Python, NumPy and torch. Gradients are asked for by ``torch.autograd.grad``, which never writes
-    ``.grad``; hooks are removed by who sets them; ``inplace`` flags are not touched at all.
+    parameter, every buffer (a layer may count or average even in evaluation mode), the states of the random
+    generators of Python, NumPy and torch, and torch's switches. Gradients are asked for by ``torch.autograd.grad``,
+    which never writes ``.grad``; hooks are removed by who sets them; ``inplace`` flags are not touched at all.
 
     Frozen parameters are what makes an explanation cheap: autograd then records only what follows a tensor that
-    itself asks for a gradient. The block works under ``torch.no_grad`` and ``torch.inference_mode``.
-    Networks that draw random numbers while evaluating draw the same ones at each call.
+    itself asks for a gradient. The block works under ``torch.no_grad`` and ``torch.inference_mode``. Modules that were
+    compiled in place (``module.compile()``) run as they were written, and attention takes no fused path around the
+    modules that hooks are set on. Networks that draw random numbers while evaluating draw the same ones at each call.
     """
-    modes = [(module, module.training) for module in network.modules()]
+    modules = list(network.modules())
+    modes = [(module, module.training) for module in modules]
+    compiled = [(m, m._compiled_call_impl) for m in modules if getattr(m, "_compiled_call_impl", None) is not None]
     asked = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the global state is what is put back
     devices = sorted({p.device.index or 0 for p in network.parameters() if p.is_cuda})
+    fused = torch.backends.mha.get_fastpath_enabled()
     try:
         with torch.inference_mode(mode=False), torch.enable_grad(), torch.random.fork_rng(devices):
             torch.manual_seed(0)
-            network.eval()
-            for parameter, _ in asked:
-                parameter.requires_grad_(False)
+            torch.backends.mha.set_fastpath_enabled(False)
+            for module, training in modes:
+                if training:
+                    module.training = False
+            for module, _ in compiled:
+                module._compiled_call_impl = None
+            for parameter, wanted in asked:
+                if wanted:
+                    parameter.requires_grad_(False)
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in modes:
             module.training = training
+        for module, implementation in compiled:
+            module._compiled_call_impl = implementation
         for parameter, wanted in asked:
-            parameter.requires_grad_(wanted)
+            if parameter.requires_grad != wanted:
+                parameter.requires_grad_(wanted)
         with torch.no_grad():
             for buffer, before in buffers:
                 if not torch.equal(buffer, before):

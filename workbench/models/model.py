@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from workbench.errors import FileError, InputError
+from workbench.errors import FileError, InputError, unknown_name
 from workbench.imaging.preprocess import Preprocessing
 from workbench.models.networks import rebuild_network
 from workbench.predictions import SCORE, Predictions
@@ -27,24 +27,29 @@ if TYPE_CHECKING:
     from workbench.cohorts.cohort import Cohort
 
 Prepare = Callable[[np.ndarray], Any]
+# The fewest outputs a task makes sense with.
+TASKS = {"classification": 2, "multilabel": 1, "regression": 1, "segmentation": 2}
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A classifier of images, ready to predict and to be explained.
+    """A network for images, ready to predict and to be explained.
 
     Make one with :func:`workbench.train`, or of any network with :meth:`wrap`.
 
     Parameters
     ----------
     network : takes float32 ``(n, C, *spatial)``, gives one logit a class ``(n, K)``, or a single logit ``(n, 1)``
-        for the second of two classes.
-    classes : in order; in a two-class task the last is the positive one.
+        for the second of two classes; a segmentation ``(n, K, *spatial)``.
+    classes : in order; in a two-class task the last is the positive one. Of a regression, the outputs' names.
     preprocessing : from a stored image ``(C, *spatial)`` to the network's input; None takes the pixels as they are.
     input_shape : ``(C, *spatial)`` the network takes, or None where it is not known or any will do.
     architecture : name and settings from which the network can be built again; None for somebody's own.
     record : how it was trained: settings, one entry an epoch (``history``), ``best_epoch``.
     provenance : where the weights come from.
+    task : what the outputs mean: ``"classification"`` (one of the classes is true), ``"multilabel"`` (each on its own,
+        of the image or, ``(n, K, *spatial)``, of each pixel), ``"regression"`` (`classes` names the outputs, one or
+        more) or ``"segmentation"`` (one logit a class and pixel). :meth:`predict` scores classifications.
     """
 
     network: nn.Module
@@ -54,13 +59,16 @@ class Model:
     architecture: Mapping[str, Any] | None
     record: Mapping[str, Any]
     provenance: Provenance = field(repr=False)
+    task: str = "classification"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
-        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            message = (
-                f"classes {self.classes} must be two or more different names, in the order of the network's logits."
-            )
+        if self.task not in TASKS:
+            raise unknown_name("task", self.task, TASKS)
+        least = TASKS[self.task]
+        if len(self.classes) < least or len(set(self.classes)) < len(self.classes):
+            many = "two or more different names" if least == 2 else "different names, one or more"
+            message = f"classes {self.classes} must be {many}, in the order of the network's outputs."
             raise InputError(message)
 
     @classmethod
@@ -72,16 +80,18 @@ class Model:
         preprocessing: Preprocessing | Prepare | None = None,
         input_shape: Sequence[int] | None = None,
         name: str | None = None,
+        task: str = "classification",
     ) -> Self:
         """Make a model of anybody's ``torch.nn.Module``; the network itself is not changed.
 
         Parameters
         ----------
         network : see the class; weights as they are.
-        classes : name of each logit, in order; a single logit is that of the second class.
+        classes : name of each output, in order; a single logit is that of the second class.
         preprocessing : a `Preprocessing`, or any function from ``(C, *spatial)`` to an array or tensor of the input.
         input_shape : ``(C, *spatial)`` the network takes, where it takes only one; taken from `preprocessing` if it can be.
         name : what to call it; by default its class's name.
+        task : ``"classification"``, ``"multilabel"``, ``"regression"`` or ``"segmentation"``; see the class.
 
         Examples
         --------
@@ -94,9 +104,11 @@ class Model:
         label = name or type(network).__name__
         recipe = preprocessing.to_dict() if isinstance(preprocessing, Preprocessing) else preprocessing
         settings = {"network": label, "classes": list(classes), "preprocessing": recipe}
+        if task != "classification":
+            settings["task"] = task
         provenance = Provenance("wrap", settings, content=weights_digest(network))
         shape = None if input_shape is None else tuple(input_shape)
-        return cls(network, tuple(classes), preprocessing, shape, None, {"network": label}, provenance)
+        return cls(network, tuple(classes), preprocessing, shape, None, {"network": label}, provenance, task)
 
     @property
     def name(self) -> str:
@@ -147,6 +159,11 @@ class Model:
         InputError : where the cohort has a class the model does not know, or the same ones in another order, or an
             image does not fit the network.
         """
+        if self.task != "classification":
+            message = (
+                f"this is a model for {self.task}, and predict scores classifications. wb.explain takes it as it is."
+            )
+            raise InputError(message)
         foreign = [name for name in cohort.classes if name not in self.classes]
         if foreign:
             message = (
@@ -185,7 +202,7 @@ class Model:
             save_model(self.network, str(scratch / "weights.safetensors"))
             record = {
                 "classes": self.classes, "preprocessing": recipe, "own_preprocessing": own, "record": self.record,
-                "architecture": self.architecture, "input_shape": self.input_shape,
+                "architecture": self.architecture, "input_shape": self.input_shape, "task": self.task,
             }  # fmt: skip
             write_json(scratch / "model.json", record)
             self.provenance.save(scratch)
@@ -225,8 +242,9 @@ class Model:
         shape = None if saved["input_shape"] is None else tuple(saved["input_shape"])
         provenance = Provenance.load(path)
         return cls(
-            network.eval(), tuple(saved["classes"]), recipe, shape, saved["architecture"], saved["record"], provenance
-        )
+            network.eval(), tuple(saved["classes"]), recipe, shape, saved["architecture"], saved["record"], provenance,
+            saved.get("task", "classification"),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         shape = "any size" if self.input_shape is None else " × ".join(map(str, self.input_shape))

@@ -47,10 +47,10 @@ def explore(model: Model, cohort: Cohort, *, method: str = "gradcam", target: st
     >>> view.selected = "case-0042"  # doctest: +SKIP
     """
     from workbench.explain.methods import find_method
-    from workbench.explain.task import check_target
+    from workbench.explain.target import read_targets
 
     target = "predicted" if target is None else target
-    check_target(target, cohort, tuple(model.classes))
+    read_targets(target, model, cohort)
     name = model.classes[target] if isinstance(target, int) else target
     return Explorer(model, cohort, method=find_method(method)[0], target=name)
 
@@ -85,14 +85,14 @@ class Explorer(anywidget.AnyWidget):
     slice_index = traitlets.Int(-1, help="Slice of a volume; -1: the middle one.").tag(sync=True)
 
     def __init__(self, model: Model, cohort: Cohort, *, method: str = "gradcam", target: str = "predicted") -> None:
-        from workbench.explain.methods import METHODS
+        from workbench.explain.methods import known_methods
 
         self.cohort, self.model = cohort, model
         self.predictions = model.predict(cohort)
         self._maps: dict[tuple[str, str, str], Attributions] = {}
         classes = list(self.predictions.classes)
         choices = {
-            "methods": [[name, METHOD_TITLES.get(name, name)] for name in METHODS],
+            "methods": [[name, METHOD_TITLES.get(name, name)] for name in known_methods()],
             "targets": ["predicted", "true", *classes], "classes": classes, "masks": list(cohort.masks),
             "colours": {"sequential": colormap(SEQUENTIAL).ravel().tolist(), "diverging": colormap(DIVERGING).ravel().tolist()},
             "name": cohort.name,

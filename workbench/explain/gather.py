@@ -1,0 +1,236 @@
+"""Where the parts of a long explanation come together: in memory, or in a folder that grows and can be resumed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.errors import FileError
+from workbench.provenance import Provenance, plain
+from workbench.storage import check_free, read_array, read_json, seal, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.explain.attributions import Attributions
+    from workbench.explain.task import Part
+
+JOURNAL = "journal.json"
+ROW_COLUMNS = ("target", "score", "saturated")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Everything a method said of one target: arrays of all images, and what it found out by itself."""
+
+    maps: np.ndarray
+    errors: np.ndarray | None
+    rows: Mapping[str, np.ndarray]
+    settings: Mapping[str, Any]
+    parents: Mapping[str, Provenance]
+
+
+class InMemory:
+    """Parts in arrays of their final size."""
+
+    done = 0
+
+    def __init__(self, images: int, targets: int) -> None:
+        self.images, self.targets = images, targets
+        self._arrays: dict[str, np.ndarray] = {}
+        self._columns: list[str] = []
+        self._settings: dict[str, Any] = {}
+        self._parents: dict[str, Provenance] = {}
+
+    def add(self, part: Part) -> None:
+        """Take the next images of the cohort."""
+        columns, rows = _rows(part)
+        self._columns = columns
+        now = slice(self.done, self.done + part.scores.shape[1])
+        for name, values in _arrays(part, rows).items():
+            if name not in self._arrays:
+                self._arrays[name] = np.empty((self.targets, self.images, *values.shape[2:]), values.dtype)
+            self._arrays[name][:, now] = values
+        self._settings |= part.settings
+        self._parents |= part.parents
+        self.done = now.stop
+
+    def finish(self) -> list[Gathered]:
+        """Return one whole for each target."""
+        arrays = self._arrays
+        return [
+            Gathered(
+                arrays["maps"][target], arrays["errors"][target] if "errors" in arrays else None,
+                dict(zip(self._columns, arrays["rows"][target].T, strict=True)), self._settings, self._parents,
+            )
+            for target in range(self.targets)
+        ]  # fmt: skip
+
+
+class OnDisk:
+    """Parts appended to plain ``.npy`` files in a folder beside `folder`; what is whole there is kept and gone on from.
+
+    The journal tells how many images are finished. It is written after their bytes are on the disk, so that a process
+    that is killed, or a disk that is full, costs the batch at work and nothing before it. Files are written by
+    appending, not through a memory map: a full disk is then an error that can be told, not a crash.
+    """
+
+    def __init__(self, folder: str | Path, images: int, names: list[str], question: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        for name in names:
+            check_free(self.folder / name)
+        if names == [""]:
+            check_free(self.folder)
+        self.scratch = self.folder.parent / f".{self.folder.name}-unfinished"
+        self.images, self.names, self.question = images, names, plain(question)
+        self.done, self._columns = 0, list[str]()
+        self._files: dict[str, list[_Appended]] = {}
+        self._settings: dict[str, Any] = {}
+        self._parents: dict[str, Provenance] = {}
+        journal = self.scratch / JOURNAL
+        record = read_json(journal) if journal.is_file() else {}
+        if record.get("question") == self.question and all(self._path(p, f).is_file() for p, f in self._every(record)):
+            self._resume(record)
+        else:
+            # Leftovers of another question, whose answer nobody came back for.
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(parents=True)
+
+    def _every(self, record: Mapping[str, Any]) -> list[tuple[int, str]]:
+        return [(place, name) for place in range(len(self.names)) for name in record["files"]]
+
+    def _path(self, place: int, name: str) -> Path:
+        return self.scratch / str(place) / f"{name}.npy"
+
+    def _resume(self, record: Mapping[str, Any]) -> None:
+        self.done = int(record["done"])
+        self._settings = dict(record["settings"])
+        self._parents = {role: Provenance.from_dict(parent) for role, parent in record["parents"].items()}
+        for name, shape in record["files"].items():
+            self._files[name] = [
+                _Appended(self._path(place, name), self.images, tuple(shape), record["dtypes"][name], self.done)
+                for place in range(len(self.names))
+            ]  # fmt: skip
+        self._columns = list(record["columns"])
+
+    def add(self, part: Part) -> None:
+        """Append the next images of the cohort; afterwards they are safe."""
+        self._columns, rows = _rows(part)
+        self._settings |= part.settings
+        self._parents |= part.parents
+        try:
+            for name, values in _arrays(part, rows).items():
+                if name not in self._files:
+                    self._files[name] = [
+                        _Appended(self._path(place, name), self.images, values.shape[2:], values.dtype.str, 0)
+                        for place in range(len(self.names))
+                    ]  # fmt: skip
+                for file, one in zip(self._files[name], values, strict=True):
+                    file.append(one)
+            self.done += part.scores.shape[1]
+            self._write_journal()
+        except OSError as error:
+            message = (
+                f"{self.scratch} cannot be written ({error.strerror or error}); {self.done} of {self.images} images are safe "
+                "there. Make room, and call again with the same arguments: it goes on from the next image."
+            )
+            raise FileError(message) from error
+
+    def _write_journal(self) -> None:
+        files = {name: list(of[0].shape) for name, of in self._files.items()}
+        dtypes = {name: of[0].dtype for name, of in self._files.items()}
+        record = {"question": self.question, "done": self.done, "files": files, "dtypes": dtypes}
+        parents = {role: parent.to_dict() for role, parent in self._parents.items()}
+        record |= {"columns": self._columns, "settings": self._settings, "parents": parents}
+        fresh = self.scratch / f"{JOURNAL}.new"
+        write_json(fresh, record)
+        fresh.replace(self.scratch / JOURNAL)
+
+    def finish(self) -> list[Gathered]:
+        """Return one whole for each target, its arrays mapped from the disk."""
+        found = []
+        for place in range(len(self.names)):
+            mapped = {name: np.load(of[place].close(), mmap_mode="r") for name, of in self._files.items()}
+            rows = dict(zip(self._columns, np.asarray(mapped["rows"]).T, strict=True))
+            found.append(Gathered(mapped["maps"], mapped.get("errors"), rows, self._settings, self._parents))
+        return found
+
+    def saved(self, values: list[Attributions]) -> list[Attributions]:
+        """Make the grown arrays saved values at their place, and return those, mapped from there."""
+        from dataclasses import replace
+
+        try:
+            for place, value in enumerate(values):
+                value.write_record(self.scratch / str(place))
+            for place, name in enumerate(self.names):
+                seal(self.scratch / str(place), self.folder / name if name else self.folder, "Attributions")
+        except OSError as error:
+            message = (
+                f"{self.folder} cannot be written ({error.strerror or error}); all {self.images} maps are safe in {self.scratch}. "
+                "Make room, and call again with the same arguments."
+            )
+            raise FileError(message) from error
+        shutil.rmtree(self.scratch)
+        found = []
+        for name, value in zip(self.names, values, strict=True):
+            folder = self.folder / name if name else self.folder
+            errors = None if value.errors is None else read_array(folder / "errors.npy", memory_map=True)
+            found.append(replace(value, maps=read_array(folder / "maps.npy", memory_map=True), errors=errors))
+        return found
+
+
+class _Appended:
+    """A ``.npy`` file of known final length that grows at its end."""
+
+    def __init__(self, path: Path, rows: int, shape: tuple[int, ...], dtype: str, done: int) -> None:
+        self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype).str
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        # Unbuffered: what could not be written must not come back when the file is closed.
+        self._stream = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        if done == 0:
+            header = {"descr": self.dtype, "fortran_order": False, "shape": (rows, *self.shape)}
+            self._stream.truncate(0)
+            np.lib.format.write_array_header_1_0(self._stream, header)
+        else:
+            np.lib.format.read_magic(self._stream)
+            np.lib.format.read_array_header_1_0(self._stream)
+            # Bytes after the last finished image are those of a batch that was cut off.
+            self._stream.truncate(self._stream.tell() + done * size)
+            self._stream.seek(0, os.SEEK_END)
+        self._end = self._stream.tell()
+
+    def append(self, values: np.ndarray) -> None:
+        try:
+            left = memoryview(np.ascontiguousarray(values).tobytes())
+            while left:
+                left = left[self._stream.write(left) :]
+            os.fsync(self._stream.fileno())
+        except OSError:
+            # Room for the journal, and no half image at the end.
+            os.ftruncate(self._stream.fileno(), self._end)
+            raise
+        self._end += values.nbytes
+
+    def close(self) -> Path:
+        self._stream.close()
+        return self.path
+
+
+def _rows(part: Part) -> tuple[list[str], np.ndarray]:
+    """Return a batch's numbers for each image as one array ``(T, n, columns)``, and the columns' names."""
+    findings = {name: np.asarray(values, dtype=np.float64) for name, values in part.findings.items()}
+    columns = [part.chosen.indices, part.scores, part.chosen.saturated, *findings.values()]
+    return [*ROW_COLUMNS, *findings], np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=-1)
+
+
+def _arrays(part: Part, rows: np.ndarray) -> dict[str, np.ndarray]:
+    arrays = {"maps": np.asarray(part.maps, dtype=np.float32), "rows": rows}
+    if part.errors is not None:
+        arrays["errors"] = np.asarray(part.errors, dtype=np.float32)
+    return arrays
