@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @overload
-def explain(  # type: ignore[overload-overlap]  # the word "each" stands for a list
+def explain(
     model: Model, cohort: Cohort, method: str = ..., *, target: Several | Literal["each"],
     batch_size: int = ..., out: str | Path | None = ..., **settings: Any,
 ) -> dict[str, Attributions]: ...  # fmt: skip

@@ -123,6 +123,13 @@ class Attributions:
         """The class explained, image by image."""
         return [self.classes[index] for index in self.targets]
 
+    @property
+    def target(self) -> Any:
+        """What was asked to be explained, as `wb.explain` takes it."""
+        from workbench.explain.target import told_target
+
+        return told_target(self.settings["target"])
+
     def map(self, image_id: str) -> np.ndarray:
         """Return one map, float32 ``(*spatial)``, on the model's input grid."""
         heat: np.ndarray = self.maps[self._row(image_id)]

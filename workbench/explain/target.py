@@ -207,6 +207,13 @@ def read_targets(target: Any, model: Model, cohort: Cohort) -> tuple[tuple[Targe
     return checked, isinstance(target, list | tuple) or (target == EACH and EACH not in model.classes)
 
 
+def told_target(record: Any) -> Target:
+    """Read a target back from the plain JSON that a saved value tells."""
+    if isinstance(record, dict):
+        return Margin(**record) if "first" in record else Over(**record)
+    return record  # type: ignore[no-any-return]
+
+
 def explained(target: Target, model: Model) -> str:
     """Say in words what the score is that a target explains."""
     unit = "output" if model.task == "regression" else "logit"

@@ -1,0 +1,172 @@
+"""What is judged: a model's maps of a cohort, with the means to ask the same question again of changed images or models."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.errors import InputError
+from workbench.explain.attributions import Source
+from workbench.explain.methods import check_settings, find_method
+from workbench.explain.target import Question, on_input, read_targets
+from workbench.explain.task import Task
+from workbench.explain.untouched import untouched
+from workbench.progress import live
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from workbench.cohorts.cohort import Cohort
+    from workbench.explain.attributions import Attributions
+    from workbench.explain.target import Chosen
+    from workbench.explain.task import Batch, Explain
+    from workbench.models.model import Model
+
+# How far a score may lie from the one that was explained, relative to its size: libraries round differently.
+SAME_SCORE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Attributions beside the model and the cohort they were made of; made by :func:`study_of`.
+
+    `settings` are the method's own, with live values (a background cohort).
+    """
+
+    model: Model
+    cohort: Cohort
+    attributions: Attributions
+    task: Task
+    settings: dict[str, Any]
+    _ready: dict[int, tuple[torch.nn.Module, Explain]] = field(default_factory=dict)
+    _fixed: list[tuple[list[str], Chosen]] = field(default_factory=list)
+
+    def batches(self, label: str) -> Iterator[tuple[Batch, Chosen, np.ndarray]]:
+        """Yield images as the network sees them, what was explained of each, and their maps ``(n, *spatial)``.
+
+        The network is watched over as in :func:`workbench.explain`; between two batches it is as it was.
+
+        Raises
+        ------
+        InputError : where the model gives other scores than were explained: it is another model, or has changed.
+        """
+        done = 0
+        with untouched(self.task.network), live(label, len(self.cohort), keep=False) as shown:
+            for batch in self.task.batches():
+                output = self.task.evaluate(batch.inputs)
+                chosen = self.task.choose(output, batch.ids)
+                rows = slice(done, done + len(batch.ids))
+                self._check_same(batch.ids, chosen.scores(output)[0].cpu().numpy(), rows)
+                yield batch, chosen, np.asarray(self.attributions.maps[rows])
+                done = rows.stop
+                shown.advance(len(batch.ids))
+
+    def again(self, batch: Batch, chosen: Chosen, network: torch.nn.Module | None = None) -> np.ndarray:
+        """Explain these inputs by the same method and settings, the class and region kept: maps ``(n, *spatial)``.
+
+        Parameters
+        ----------
+        batch : ids and inputs, perhaps perturbed; random numbers follow from the ids, so they are the same again.
+        chosen : from :meth:`batches`.
+        network : another network of the same outputs; by default the study's own.
+        """
+        network = network or self.task.network
+        self._fixed[:] = [(batch.ids, chosen)]
+        if id(network) not in self._ready:
+            task = replace(self.task, model=replace(self.model, network=network), chooser=self._as_fixed)
+            with _watched(network, self.task.network):
+                answer = find_method(self.attributions.method)[1](task, **self.settings)
+            # The network is kept with its method, so that its id stays its own.
+            self._ready[id(network)] = (network, answer)
+        with _watched(network, self.task.network):
+            maps: np.ndarray = self._ready[id(network)][1](batch).maps[0]
+        return maps
+
+    def forget(self) -> None:
+        """Let go of the networks that :meth:`again` made ready."""
+        self._ready.clear()
+
+    def mask(self, image_id: str, name: str) -> np.ndarray | None:
+        """Return a mask on the input's grid, bool ``(*spatial)``; None where the image has none."""
+        mask = self.cohort.mask(image_id, name)
+        return None if mask is None else on_input(mask, self.model, self.attributions.maps.shape[1:], image_id)
+
+    def _as_fixed(self, output: torch.Tensor, ids: Sequence[str]) -> Chosen:
+        known, chosen = self._fixed[0]
+        if list(ids) == list(known):
+            return chosen
+        # A method may look at some images of the batch alone.
+        rows = [known.index(image_id) for image_id in ids]
+        regions = None if chosen.regions is None else chosen.regions[:, rows]
+        return type(chosen)(chosen.indices[:, rows], chosen.against[:, rows], regions, chosen.saturated[:, rows])
+
+    def _check_same(self, ids: list[str], scores: np.ndarray, rows: slice) -> None:
+        told = self.attributions.scores[rows]
+        far = np.abs(scores - told) > SAME_SCORE * np.maximum(1, np.abs(told))
+        if far.any():
+            row = int(np.argmax(far))
+            message = (
+                f"image {ids[row]!r}: the model gives the score {scores[row]:.4g} where these maps explain {told[row]:.4g}. They are of "
+                "another model, or it was trained on since; explain again."
+            )
+            raise InputError(message)
+
+
+def study_of(
+    model: Model, attributions: Attributions, *, cohort: Cohort | None = None, batch_size: int = 16, **settings: Any
+) -> Study:
+    """Put attributions beside the model and the images they were made of.
+
+    Parameters
+    ----------
+    model : the model that was explained.
+    attributions : of any method.
+    cohort : the images, where the attributions were loaded from a folder and no longer know them.
+    batch_size : inputs that go through the network at once.
+    **settings : the method's own values that a folder cannot keep (a background cohort), where they were loaded.
+
+    Raises
+    ------
+    InputError : where images or settings are missing, or do not go with the maps.
+    """
+    source = attributions.source
+    if source is None:
+        if cohort is None:
+            message = (
+                "these attributions were loaded and do not know their images; give them, "
+                "wb.explain.trust(model, attributions, cohort=test)."
+            )
+            raise InputError(message)
+        source = Source(cohort, attributions.target, _told_settings(attributions) | settings)
+    images = source.cohort if cohort is None else cohort
+    missing = [image_id for image_id in attributions.ids if image_id not in images.table.index]
+    if missing:
+        message = f"image {missing[0]!r} has a map but is not in the cohort given ({len(missing)} such); give the cohort that was explained."
+        raise InputError(message)
+    if list(attributions.ids) != images.ids:
+        images = images.subset(attributions.ids)
+    targets, _ = read_targets(source.target, model, images)
+    task = Task(model, images, Question(targets, model, images), batch_size)
+    return Study(model, images, attributions, task, check_settings(attributions.method, source.settings))
+
+
+def _told_settings(attributions: Attributions) -> dict[str, Any]:
+    """Return the settings that a saved value tells, so far as the method takes them as they are told."""
+    known = check_settings(attributions.method, {})
+    told = {key: value for key, value in attributions.settings.items() if key in known and key != "background"}
+    return {key: value for key, value in told.items() if not (isinstance(value, str) and value.startswith("array ("))}
+
+
+@contextmanager
+def _watched(network: torch.nn.Module, outer: torch.nn.Module) -> Iterator[None]:
+    """Watch over another network than the study's own, which is watched over already."""
+    if network is outer:
+        yield
+    else:
+        with untouched(network):
+            yield
