@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -91,12 +92,12 @@ def explain(
         raise InputError(message)
     task = Task(model, cohort, Question(targets, model, cohort), batch_size)
     names = [target_name(one, model) for one in targets]
-    with untouched(task.network):
-        gathered = (
-            InMemory(len(cohort), len(targets))
-            if out is None
-            else OnDisk(out, len(cohort), names if several else [""], _question(task, name, chosen))
-        )
+    gathered = (
+        InMemory(len(cohort), len(targets))
+        if out is None
+        else OnDisk(out, len(cohort), names if several else None, _question(task, name, chosen))
+    )
+    with closing(gathered), untouched(task.network):
         if gathered.done < len(cohort):
             answer = prepare(task, **chosen)
             with live(f"Explaining by {name}", len(cohort), keep=False) as shown:

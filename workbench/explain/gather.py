@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,9 @@ class InMemory:
         self._parents |= part.parents
         self.done = now.stop
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def finish(self) -> list[Gathered]:
         """Return one whole for each target."""
         arrays = self._arrays
@@ -80,14 +84,15 @@ class OnDisk:
     appending, not through a memory map: a full disk is then an error that can be told, not a crash.
     """
 
-    def __init__(self, folder: str | Path, images: int, names: list[str], question: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path, images: int, names: list[str] | None, question: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        for name in names:
-            check_free(self.folder / name)
-        if names == [""]:
-            check_free(self.folder)
+        # A class may be called anything; a folder may not.
+        inner = None if names is None else [re.sub(r'[\\/:*?"<>|]', "-", name) for name in names]
+        self.folders = [self.folder] if inner is None else [self.folder / name for name in inner]
+        for one in self.folders:
+            check_free(one)
         self.scratch = self.folder.parent / f".{self.folder.name}-unfinished"
-        self.images, self.names, self.question = images, names, plain(question)
+        self.images, self.question = images, plain(question)
         self.done, self._columns = 0, list[str]()
         self._files: dict[str, list[_Appended]] = {}
         self._settings: dict[str, Any] = {}
@@ -102,7 +107,7 @@ class OnDisk:
             self.scratch.mkdir(parents=True)
 
     def _every(self, record: Mapping[str, Any]) -> list[tuple[int, str]]:
-        return [(place, name) for place in range(len(self.names)) for name in record["files"]]
+        return [(place, name) for place in range(len(self.folders)) for name in record["files"]]
 
     def _path(self, place: int, name: str) -> Path:
         return self.scratch / str(place) / f"{name}.npy"
@@ -114,7 +119,7 @@ class OnDisk:
         for name, shape in record["files"].items():
             self._files[name] = [
                 _Appended(self._path(place, name), self.images, tuple(shape), record["dtypes"][name], self.done)
-                for place in range(len(self.names))
+                for place in range(len(self.folders))
             ]  # fmt: skip
         self._columns = list(record["columns"])
 
@@ -128,7 +133,7 @@ class OnDisk:
                 if name not in self._files:
                     self._files[name] = [
                         _Appended(self._path(place, name), self.images, values.shape[2:], values.dtype.str, 0)
-                        for place in range(len(self.names))
+                        for place in range(len(self.folders))
                     ]  # fmt: skip
                 for file, one in zip(self._files[name], values, strict=True):
                     file.append(one)
@@ -154,11 +159,17 @@ class OnDisk:
     def finish(self) -> list[Gathered]:
         """Return one whole for each target, its arrays mapped from the disk."""
         found = []
-        for place in range(len(self.names)):
-            mapped = {name: np.load(of[place].close(), mmap_mode="r") for name, of in self._files.items()}
+        for place in range(len(self.folders)):
+            mapped = {name: np.load(self._path(place, name), mmap_mode="r") for name in self._files}
             rows = dict(zip(self._columns, np.asarray(mapped["rows"]).T, strict=True))
             found.append(Gathered(mapped["maps"], mapped.get("errors"), rows, self._settings, self._parents))
         return found
+
+    def close(self) -> None:
+        """Close the files; what is on the disk stays."""
+        for files in self._files.values():
+            for file in files:
+                file.close()
 
     def saved(self, values: list[Attributions]) -> list[Attributions]:
         """Make the grown arrays saved values at their place, and return those, mapped from there."""
@@ -167,8 +178,9 @@ class OnDisk:
         try:
             for place, value in enumerate(values):
                 value.write_record(self.scratch / str(place))
-            for place, name in enumerate(self.names):
-                seal(self.scratch / str(place), self.folder / name if name else self.folder, "Attributions")
+            for place, folder in enumerate(self.folders):
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                seal(self.scratch / str(place), folder, "Attributions")
         except OSError as error:
             message = (
                 f"{self.folder} cannot be written ({error.strerror or error}); all {self.images} maps are safe in {self.scratch}. "
@@ -177,8 +189,7 @@ class OnDisk:
             raise FileError(message) from error
         shutil.rmtree(self.scratch)
         found = []
-        for name, value in zip(self.names, values, strict=True):
-            folder = self.folder / name if name else self.folder
+        for folder, value in zip(self.folders, values, strict=True):
             errors = None if value.errors is None else read_array(folder / "errors.npy", memory_map=True)
             found.append(replace(value, maps=read_array(folder / "maps.npy", memory_map=True), errors=errors))
         return found
@@ -217,9 +228,8 @@ class _Appended:
             raise
         self._end += values.nbytes
 
-    def close(self) -> Path:
+    def close(self) -> None:
         self._stream.close()
-        return self.path
 
 
 def _rows(part: Part) -> tuple[list[str], np.ndarray]:
