@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.errors import InputError
 from workbench.explain.attribute import explain
 
 
@@ -137,36 +136,3 @@ def test_nothing_of_the_trunk_is_recorded_for_backward(make_model, make_cohort) 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         explain(make_model(net, CLASSES), make_cohort(2), layer="class_layers.relu")
     assert sum(kept) <= 2 * 4 * 4 * 16 * 8  # the last feature maps, not the 32 × 32 ones
-
-
-class Tokens(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches, self.mix, self.head = nn.Conv2d(1, 6, 8, 8), nn.Linear(6, 6), nn.Linear(6, 2)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.head(self.mix(self.patches(inputs).flatten(2).transpose(1, 2)).mean(1))
-
-
-class Unused(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.side = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 2, 3)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        self.side(inputs)
-        return self.conv(inputs).mean((2, 3))
-
-
-@pytest.mark.parametrize(
-    ("net", "layer", "said"),
-    [
-        (nn.Sequential(nn.Flatten(), nn.Linear(1024, 2)), None, "no layer of Sequential gives .* method='shap'"),
-        (Tokens(), None, "tokens after layer 'patches'"),
-        (Tokens(), "mix", "more than one position"),
-        (Unused(), "side", "does not depend on layer 'side'"),
-    ],
-)
-def test_a_network_without_a_grid_is_refused_with_what_would_work(net, layer, said, make_model, make_cohort) -> None:
-    with pytest.raises(InputError, match=said):
-        explain(make_model(net), make_cohort(2), layer=layer)

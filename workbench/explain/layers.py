@@ -1,128 +1,313 @@
-"""Take the output of a layer as a leaf of autograd, so that only what follows the layer is differentiated."""
+"""Take the outputs of layers as leaves of autograd, so that only what follows them is differentiated."""
 
 from __future__ import annotations
 
 import difflib
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from workbench.errors import InputError, unknown_name
+from workbench.explain.attention import plain_attention
+from workbench.explain.survey import Survey, first_tensor, form, listed, survey
+from workbench.explain.tokens import Tokens, tokens_on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-INSTEAD = "method='shap' needs no layer."
+INSTEAD = "method='shap' and method='occlusion' need no layer."
+INPUT_OF = "input of "
+"""In front of a layer's name: what goes into it, where what comes out carries no gradient (a transformer's last block)."""
 
 
-def forward_from(
-    network: torch.nn.Module, layer: str | None, inputs: torch.Tensor, *, run: Callable[[torch.Tensor], torch.Tensor]
-) -> tuple[torch.Tensor, Capture]:
-    """Run the network once, with autograd recording only what follows `layer`; hooks are removed at its end.
+@dataclass(frozen=True)
+class Place:
+    """One layer, and how its output lies on the image (the forms of :class:`~workbench.explain.survey.Seen`)."""
 
-    With None the last layer whose output has spatial extent is taken, under the outermost name it goes by: ``layer4``
-    of a ResNet, the ReLU before the pooling of a DenseNet. A layer that runs several times counts with its last run.
+    name: str
+    form: str = "grid"
+    tokens: Tokens | None = None
+    channels_last: bool = False
+
+    def maps(self, values: torch.Tensor) -> torch.Tensor:
+        """Return an output, or its gradient, as feature maps ``(n, channels, *positions)``."""
+        if self.tokens is not None:
+            return self.tokens.patches(values)
+        if self.form == "frames":
+            return values.transpose(0, 1)[None]
+        return values.movedim(-1, 1) if self.channels_last else values
+
+
+@dataclass(frozen=True)
+class Look:
+    """One forward pass and the outputs caught in it: `rows` tells which images of the batch; None means all."""
+
+    output: torch.Tensor
+    caught: tuple[torch.Tensor, ...]
+    places: tuple[Place, ...]
+    rows: np.ndarray | None = None
+
+
+class Layers:
+    """The layers that a map is drawn from: named, or found in the first batch and the same in all others.
+
+    Without a name it is the last layer whose output has positions, under the outermost name it goes by: ``layer4`` of
+    a ResNet, the ReLU before the pooling of a DenseNet. Of a segmentation it is the last of the coarsest ones, its
+    bottleneck, since the very last is the segmentation itself (Vinogradova et al. 2020, arXiv:2002.11434, section 2).
+    Of a transformer it is what enters the last block with attention: in what leaves it, only the class token is read.
+    A layer that runs several times counts with its last run.
 
     Parameters
     ----------
-    run : gives the logits of inputs; calls `network`.
+    layer : a name as in ``network.named_modules()``, also ``"input of NAME"``; several; or None.
+    dense : whether the network segments.
 
     Raises
     ------
-    InputError : where `layer` is unknown; the nearest names are offered.
-    """
-    names = [name for name, _ in network.named_modules() if name]
-    if layer is not None:
-        known = dict(network.named_modules(remove_duplicate=False))
-        if layer not in known or not layer:
-            raise unknown_name("layer", layer, difflib.get_close_matches(layer, names, n=5, cutoff=0.4) or names[-5:])
-        return _watched(network, {layer}, [layer], inputs, run)
-    # The layer looked for is nearly always among the last tenth; copying every output would cost half a forward pass.
-    tail = names[-max(8, len(names) // 10) :]
-    around = {name.rsplit(".", depth)[0] for name in tail for depth in range(1, name.count(".") + 1)}
-    logits, seen = _watched(network, around.union(tail), names, inputs, run)
-    return _watched(network, set(names), names, inputs, run) if seen.missed else (logits, seen)
-
-
-@dataclass
-class Capture:
-    """What the last watched layer with spatial extent gave in the forward pass just run.
-
-    `missed` tells that a layer which was not watched gave one later; `tokens` that the network went on with tokens.
+    InputError : where a name is unknown; the nearest are offered.
     """
 
-    rank: int
-    name: str | None = None
-    leaf: torch.Tensor | None = None
-    given: torch.Tensor | None = None
-    version: int = 0
-    tokens: bool = False
-    missed: bool = False
+    def __init__(
+        self, network: torch.nn.Module, layer: str | Sequence[str] | None = None, *, dense: bool = False
+    ) -> None:
+        self.network = network
+        self.dense = dense
+        self.names = None if layer is None else _checked(network, [layer] if isinstance(layer, str) else list(layer))
+        self.places: tuple[Place, ...] | None = None
 
-    def take(self, name: str, output: Any, *, watched: bool) -> torch.Tensor | None:
-        """Replace a watched layer's output by a copy that hangs on a fresh leaf; every later layer does so again."""
-        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+    @property
+    def setting(self) -> str | list[str] | None:
+        """What was used, as the setting `layer` takes it."""
+        names = [place.name for place in self.places or ()]
+        return names[0] if len(names) == 1 else names or None
+
+    def look(self, inputs: torch.Tensor, *, run: Callable[[torch.Tensor], torch.Tensor]) -> list[Look]:
+        """Run the network once, with autograd recording only what follows the earliest of the layers.
+
+        Images whose slices went through a 2-D network run one by one, in as many looks; all others in one.
+
+        Parameters
+        ----------
+        run : gives the output of inputs; calls the network.
+
+        Raises
+        ------
+        InputError : where a layer has no positions or did not run, or none has any.
+        """
+        if self.names is None:
+            if not self.dense and not _attends(self.network) and (look := self._watch(inputs, run)):
+                return [look]
+            self.names = (self._found(survey(self.network, inputs)),)
+        if self.places is not None and any(place.form == "frames" for place in self.places):
+            return self._one_by_one(inputs, run)
+        output, caught = catch(self.network, self.names, inputs, run=run)
+        if self.places is None:
+            self.places = self._placed(caught, inputs)
+            if any(place.form == "frames" for place in self.places):
+                return self._one_by_one(inputs, run)
+        tensors = tuple(caught[name] for name in self.names)
+        return [Look(output, tensors, self.places)]
+
+    def _watch(self, inputs: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> Look | None:
+        """Find the last layer with positions within the pass that explains; None where that cannot be told so."""
+        seen = _Last(self.network, inputs)
+        with seen.hook():
+            output = run(inputs.clone())
+        if seen.leaf is None or seen.doubtful or seen.name is None or output.dim() == inputs.dim():
             return None
-        if output.dim() != self.rank or output.shape[2:].numel() <= 1:
-            # A transformer goes on with (n, tokens, features): its positions are no longer a grid.
-            self.tokens = self.tokens or (self.leaf is not None and output.dim() == 3 and output.shape[1] > 1)
-            return None
-        if output is self.given and output._version == self.version:
-            self.name = name  # an outer module hands on what an inner one gave
-            return None
-        self.missed = not watched
-        if not watched:
-            return None
-        self.leaf = output.detach().requires_grad_()
-        with torch.enable_grad():
-            # The copy may be overwritten by what follows (an in-place ReLU); the leaf keeps the layer's own values.
-            self.given = self.leaf.clone()
-        self.name, self.version, self.tokens = name, self.given._version, False
-        return self.given
+        self.names, self.places = (seen.name,), (Place(seen.name),)
+        return Look(output, (seen.leaf,), self.places)
+
+    def _one_by_one(self, inputs: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> list[Look]:
+        names, places = self.names or (), self.places or ()
+        looks = []
+        for row in range(len(inputs)):
+            output, caught = catch(self.network, names, inputs[row : row + 1], run=run)
+            looks.append(Look(output, tuple(caught[name] for name in names), places, np.array([row])))
+        return looks
+
+    def _found(self, found: Survey) -> str:
+        if found.grids and found.dense:
+            fewest = min(int(np.prod(seen.shape[2:])) for seen in found.grids)
+            return [seen.name for seen in found.grids if int(np.prod(seen.shape[2:])) == fewest][-1]
+        last = found.grids[-1] if found.grids else None
+        if found.tokens and (last is None or (last.form == "grid" and found.tokens[-1].when > last.when)):
+            return INPUT_OF + found.block if found.block else found.tokens[-1].name
+        if last is None:
+            message = (
+                f"no layer of {type(self.network).__name__} gives feature maps or tokens with more than one position (no "
+                f"convolution, no transformer?), so there is nothing to draw on; {INSTEAD}"
+            )
+            raise InputError(message)
+        return last.name
+
+    def _placed(self, caught: dict[str, torch.Tensor], inputs: torch.Tensor) -> tuple[Place, ...]:
+        known: list[Survey] = []  # made only if a layer is no plain feature map
+
+        def once() -> Survey:
+            if not known:
+                known.append(survey(self.network, inputs))
+            return known[0]
+
+        return tuple(self._place(name, caught.get(name), inputs, once) for name in self.names or ())
+
+    def _place(self, name: str, tensor: torch.Tensor | None, inputs: torch.Tensor, once: Callable[[], Survey]) -> Place:
+        if tensor is None:
+            message = (
+                f"layer {name!r} did not run in this forward pass, or gave no tensor; layers that did: "
+                f"{listed([seen.name for seen in [*once().grids, *once().tokens]]) or 'none'}."
+            )
+            raise InputError(message)
+        shaped = form(tensor, inputs)
+        if shaped == "tokens":
+            found = once()
+            axis = self._batch_axis(name, tensor, inputs, found)
+            length = tensor.shape[1 - axis]
+            return Place(name, shaped, tokens_on_grid(length, inputs.shape[2:], found, batch_axis=axis))
+        if shaped is None:
+            message = (
+                f"layer {name!r} gave {tuple(tensor.shape)}, not images, channels and more than one position on an image of {tuple(inputs.shape[2:])}; "
+                f"layers that have: {listed([seen.name for seen in once().grids]) or 'none'}. {INSTEAD}"
+            )
+            raise InputError(message)
+        module = dict(self.network.named_modules(remove_duplicate=False))[name.removeprefix(INPUT_OF)]
+        # These two work on the last axis, so that is where the channels are (Swin transformers, ConvNeXt).
+        return Place(name, shaped, channels_last=type(module) in {torch.nn.Linear, torch.nn.LayerNorm})
+
+    def _batch_axis(self, name: str, tensor: torch.Tensor, inputs: torch.Tensor, found: Survey) -> int:
+        """Tell whether images or tokens come first, from the survey of one image, where it cannot be mistaken."""
+        if name == INPUT_OF + (found.block or ""):
+            return found.batch_axis
+        seen = found.named(name)
+        if seen is not None:
+            return seen.shape.index(1)
+        return 0 if tensor.shape[0] == len(inputs) else 1
 
 
-def _watched(
+def _checked(network: torch.nn.Module, layers: list[str]) -> tuple[str, ...]:
+    known = [name for name, _ in network.named_modules(remove_duplicate=False) if name]
+    for layer in layers:
+        name = layer.removeprefix(INPUT_OF) if isinstance(layer, str) else layer
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.4)
+            raise unknown_name("layer", layer, near or listed(known).split(", "))
+    if not layers or len(set(layers)) < len(layers):
+        message = f"layer {layers} must name at least one layer, and each once; leave it out to have it found."
+        raise InputError(message)
+    return tuple(layers)
+
+
+def _attends(network: torch.nn.Module) -> bool:
+    """Tell by their names whether some module is likely to attend over tokens; a look at one image then decides."""
+    telling = ("attention", "attn", "transformer", "sablock", "mixer")
+    return any(word in type(module).__name__.lower() for module in network.modules() for word in telling)
+
+
+def catch(
     network: torch.nn.Module,
-    watched: set[str],
-    names: list[str],
+    names: Sequence[str],
     inputs: torch.Tensor,
+    *,
     run: Callable[[torch.Tensor], torch.Tensor],
-) -> tuple[torch.Tensor, Capture]:
-    seen = Capture(rank=inputs.dim())
+    keep: bool = False,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Run the network and return its output and the named layers', each of them ready to be differentiated by.
+
+    With `keep`, what is recorded before a single layer stays so; else it is cut off.
+    """
+    caught: dict[str, torch.Tensor] = {}
+    alone = len(names) == 1 and not keep
+
+    def take(name: str, values: Any) -> Any:
+        tensor = first_tensor(values)
+        if tensor is None or not tensor.is_floating_point():
+            return None
+        if alone or not tensor.requires_grad:
+            # Nothing before a single layer, or before the earliest of several, is recorded.
+            tensor = tensor.detach().requires_grad_()
+        caught[name] = tensor
+        with torch.enable_grad():
+            # The copy may be overwritten by what follows (an in-place ReLU); what was caught keeps the layer's values.
+            given = tensor.clone()
+        return given if isinstance(values, torch.Tensor) else type(values)((given, *values[1:]))
+
+    def after(_module: torch.nn.Module, _args: Any, output: Any, name: str) -> Any:
+        return take(name, output)
+
+    def before(_module: torch.nn.Module, args: tuple[Any, ...], name: str) -> Any:
+        taken = take(name, args[0]) if args else None
+        return None if taken is None else (taken, *args[1:])
+
     handles = []
     try:
         for name in names:
-
-            def hook(_module: torch.nn.Module, _args: Any, output: Any, name: str = name) -> torch.Tensor | None:
-                return seen.take(name, output, watched=name in watched)
-
-            handles.append(network.get_submodule(name).register_forward_hook(hook))
-        return run(inputs), seen
+            module = network.get_submodule(name.removeprefix(INPUT_OF))
+            if name.startswith(INPUT_OF):
+                handles.append(module.register_forward_pre_hook(partial(before, name=name)))
+            else:
+                handles.append(module.register_forward_hook(partial(after, name=name)))
+        with plain_attention():
+            return run(inputs.clone()), caught
     finally:
         for handle in handles:
             handle.remove()
 
 
-def check_captured(seen: Capture, layer: str | None, network: torch.nn.Module) -> torch.Tensor:
-    """Return the leaf, or say why there is none and what would work."""
-    if seen.leaf is None and layer is None:
-        message = (
-            f"no layer of {type(network).__name__} gives an output with spatial extent (no convolution?), so there is "
-            f"nothing Grad-CAM could draw; {INSTEAD}"
-        )
-        raise InputError(message)
-    if seen.leaf is None:
-        message = (
-            f"layer {layer!r} did not give a tensor (images, channels, positions…) with more than one position in this "
-            f"forward pass; leave layer out to take the last one that does. {INSTEAD}"
-        )
-        raise InputError(message)
-    if layer is None and seen.tokens:
-        message = (
-            f"{type(network).__name__} turns its positions into tokens after layer {seen.name!r}, where Grad-CAM has no "
-            f"grid to draw on. Name a convolutional layer with layer=… if one carries meaning; {INSTEAD}"
-        )
-        raise InputError(message)
-    return seen.leaf
+class _Last:
+    """Catches, without knowing its name, the last layer with positions.
+
+    Each of the last tenth of all layers gets its output replaced by a copy on a fresh leaf, until a later one does so
+    again. It is `doubtful` where a layer before that tenth came later, or the network went on with tokens or frames.
+    """
+
+    def __init__(self, network: torch.nn.Module, inputs: torch.Tensor) -> None:
+        self.names = {module: name for name, module in network.named_modules() if name}
+        names = list(self.names.values())
+        tail = names[-max(8, len(names) // 10) :]
+        around = {name.rsplit(".", depth)[0] for name in tail for depth in range(1, name.count(".") + 1)}
+        self.watched = around.union(tail)
+        self.inputs = inputs
+        self.name: str | None = None
+        self.leaf: torch.Tensor | None = None
+        self.given: torch.Tensor | None = None
+        self.version = 0
+        self.doubtful = False
+
+    @contextmanager
+    def hook(self) -> Iterator[None]:
+        # One hook for all modules, heeded in this thread only: setting one on each of 400 modules takes longer.
+        thread = threading.get_ident()
+
+        def after(module: torch.nn.Module, _args: Any, output: Any) -> Any:
+            name = self.names.get(module)
+            return self.take(name, output) if name and threading.get_ident() == thread else None
+
+        handle = register_module_forward_hook(after)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def take(self, name: str, output: Any) -> torch.Tensor | None:
+        shaped = form(output, self.inputs) if isinstance(output, torch.Tensor) else None
+        if shaped != "grid":
+            self.doubtful = self.doubtful or shaped is not None
+            return None
+        if self.given is not None and output is self.given and self.given._version == self.version:
+            self.name = name  # an outer module hands on what an inner one gave
+            return None
+        self.doubtful = name not in self.watched
+        if self.doubtful:
+            return None
+        self.leaf = output.detach().requires_grad_()
+        with torch.enable_grad():
+            given = self.leaf.clone()
+        self.given, self.name, self.version = given, name, given._version
+        return given

@@ -17,7 +17,13 @@ Method = Callable[..., "Explain"]
 
 # name: module of this package, function. Imported when first asked for: shap alone takes 3 s.
 BUILT_IN = {
-    "gradcam": ("gradcam", "gradcam"),
+    "gradcam": ("cam", "gradcam"),
+    "gradcam++": ("cam", "gradcam_plus_plus"),
+    "hirescam": ("cam", "hirescam"),
+    "layercam": ("cam", "layercam"),
+    "eigencam": ("cam", "eigencam"),
+    "scorecam": ("score_cam", "score_cam"),
+    "rollout": ("rollout", "rollout"),
     "shap": ("expected_gradients", "expected_gradients"),
 }
 ALSO_CALLED = {
