@@ -270,7 +270,8 @@ def _extremes(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _flags(given: Attributions) -> tuple[str, ...]:
     saturated = given.table.get("found:saturated", pd.Series(False, index=given.table.index)).to_numpy(dtype=bool)
     flat, empty = given.lows == given.highs, (given.lows == 0) & (given.highs == 0)
-    chosen = np.select([empty, flat, saturated], [NO_EVIDENCE, CONSTANT, SATURATED], default="")
+    # A saturated score is why its map is empty, where it is.
+    chosen = np.select([saturated, empty, flat], [SATURATED, NO_EVIDENCE, CONSTANT], default="")
     return tuple(chosen.tolist())
 
 

@@ -312,11 +312,10 @@ def _checked(target: Any, model: Model, cohort: Cohort) -> Target:
 
 
 def _checked_class(target: Any, model: Model, cohort: Cohort) -> str | int:
-    if target not in model.classes and target == TRUE:
+    if target not in model.classes and target == TRUE and model.task in {"classification", "multilabel"}:
         for label in cohort.table["label"].unique():
             class_index(label, model.classes)
-        if model.task in {"classification", "multilabel"}:
-            return TRUE
+        return TRUE
     only = model.task == "classification" or (model.task == "regression" and len(model.classes) == 1)
     if target not in model.classes and target == PREDICTED and only:
         return PREDICTED
