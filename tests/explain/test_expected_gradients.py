@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.errors import InputError
+from workbench.errors import EvidenceWarning, InputError
 from workbench.explain.attribute import explain
 
 
@@ -38,22 +38,37 @@ def small_net() -> nn.Module:
     ).eval()  # fmt: skip
 
 
-def test_a_linear_model_is_explained_exactly_and_channels_are_summed(make_model, make_cohort) -> None:
-    cohort, background = make_cohort(3, shape=(2, 5, 5)), make_cohort(8, shape=(2, 5, 5))
+@pytest.mark.parametrize("shape", [(2, 5, 5), (1, 4, 5, 6)])
+def test_a_linear_model_is_explained_exactly_and_channels_are_summed(shape, make_model, make_cohort) -> None:
+    cohort, background = make_cohort(3, shape=shape), make_cohort(8, shape=shape)
     background = background.where("patient not in ['p0', 'p1']")  # patients are p0 to p3; cohort has p0 and p1
-    net = Linear((2, 5, 5))
-    maps = explain(make_model(net), cohort, "shap", target="yes", background=background, samples=8).maps
+    net = Linear(shape)
+    maps = explain(make_model(net), cohort, "shap", target="yes", background=background, samples=8)
     expected = net.weight.detach().numpy() * (cohort.images() - background.images().mean(0))
-    assert np.allclose(maps, expected.sum(1), atol=1e-5)
+    assert np.allclose(maps.maps, expected.sum(1), atol=1e-5)
+    assert maps.errors.max() < 1e-6
 
 
-def test_a_quadratic_is_met_within_its_standard_errors(make_model, make_cohort) -> None:
-    cohort = make_cohort(8, shape=(1, 6, 6))
-    maps = explain(make_model(Square()), cohort, "shap", target="yes", samples=600)
+@pytest.mark.parametrize("shape", [(1, 6, 6), (1, 3, 4, 4)])
+def test_a_quadratic_is_met_within_its_standard_errors(shape, make_model, make_cohort) -> None:
+    cohort, offs = make_cohort(8, shape=shape), []
+    for seed in range(12):
+        maps = explain(make_model(Square()), cohort, "shap", target="yes", samples=60, seed=seed)
+        for row, patient in enumerate(cohort.patients):
+            image, others = cohort.images()[row, 0], cohort.images()[cohort.patients != patient][:, 0]
+            offs.append((maps.maps[row] - image**2 + (others**2).mean(0)) / maps.errors[row])
+    assert 0.6 < np.sqrt(np.mean(np.square(offs))) < 1.2  # squared t on 12 degrees of freedom has a mean of 1.2
+    assert abs(np.mean(offs)) < 0.2
+
+
+def test_a_class_of_a_segmentation_is_explained_over_its_region(make_model, make_cohort) -> None:
+    net = nn.Conv2d(1, 2, 1, bias=False)
+    nn.init.constant_(net.weight[0], 0.0), nn.init.constant_(net.weight[1], 3.0)
+    cohort = make_cohort(4, shape=(1, 6, 6))
+    maps = explain(make_model(net, task="segmentation"), cohort, "shap", target="yes", background=cohort, samples=4)
     for row, patient in enumerate(cohort.patients):
         image, others = cohort.images()[row, 0], cohort.images()[cohort.patients != patient][:, 0]
-        exact = image**2 - (others**2).mean(0)
-        assert np.abs((maps.maps[row] - exact) / maps.errors[row]).max() < 3
+        assert np.allclose(maps.maps[row], np.where(image > 0, 3 * (image - others.mean(0)), 0), atol=1e-5)
 
 
 def test_it_agrees_with_shap_within_the_error_of_both(make_model, make_cohort) -> None:
@@ -61,7 +76,7 @@ def test_it_agrees_with_shap_within_the_error_of_both(make_model, make_cohort) -
     net, cohort = small_net(), make_cohort(10, shape=(1, 12, 12))
     model, background = make_model(net), cohort.subset(cohort.ids[2:])
     explained = cohort.subset(cohort.ids[:2])
-    ours = explain(model, explained, "shap", target="yes", background=background, samples=1000, batch_size=500)
+    ours = explain(model, explained, "shap", target="yes", background=background, samples=200, batch_size=500)
     explainer = shap.GradientExplainer(net, model.inputs(background), batch_size=500)
     theirs, variances = explainer.shap_values(model.inputs(explained), nsamples=1000, rseed=1, return_variances=True)
     theirs = np.asarray(theirs)[:, 0, :, :, 1]
@@ -73,13 +88,47 @@ def test_it_agrees_with_shap_within_the_error_of_both(make_model, make_cohort) -
     assert 0.4 < z.std() < 1.15
 
 
-def test_the_standard_error_is_what_other_seeds_show_and_never_too_small(make_model, make_cohort) -> None:
-    model, cohort = make_model(small_net()), make_cohort(8, shape=(1, 12, 12))
-    one, rest = cohort.subset(cohort.ids[:1]), cohort.subset(cohort.ids[2:])
-    runs = [explain(model, one, "shap", background=rest, samples=24, seed=seed, batch_size=24) for seed in range(60)]
-    seen = np.std([run.maps for run in runs], axis=0, ddof=1)
-    said = np.sqrt(np.mean([run.errors**2 for run in runs], axis=0))
-    assert 0.2 < np.sqrt((seen**2).sum() / (said**2).sum()) < 1.05
+@pytest.mark.parametrize(("references", "samples"), [(6, 24), (1, 40), (6, 96), (20, 16), (20, 40)])
+def test_the_standard_error_is_what_other_seeds_show_and_never_too_small(references, samples, make_model, make_cohort) -> None:  # fmt: skip
+    model, cohort = make_model(small_net()), make_cohort(24, shape=(1, 12, 12))
+    one, rest = cohort.subset(cohort.ids[:1]), cohort.subset(cohort.ids[2 : 2 + references])
+    settings = {"background": rest, "samples": samples, "batch_size": samples}
+    runs = [explain(model, one, "shap", seed=seed, **settings) for seed in range(40)]
+    truth = explain(model, one, "shap", background=rest, samples=4000, batch_size=500).maps
+    seen = np.mean([(run.maps - truth) ** 2 for run in runs])
+    said = np.mean([run.errors**2 for run in runs])
+    assert 0.4 < np.sqrt(seen / said) < 1.05
+
+
+def test_it_is_less_noisy_than_independent_draws_of_the_same_number(make_model, make_cohort) -> None:
+    shap = pytest.importorskip("shap")
+    net, cohort = small_net(), make_cohort(10, shape=(1, 12, 12))
+    model, rest, one = make_model(net), cohort.subset(cohort.ids[2:]), cohort.subset(cohort.ids[:1])
+    ours = [explain(model, one, "shap", target="yes", background=rest, samples=64, seed=s).maps[0] for s in range(12)]
+    explainer = shap.GradientExplainer(net, model.inputs(rest))
+    theirs = [explainer.shap_values(model.inputs(one), nsamples=64, rseed=s)[0, 0, ..., 1] for s in range(12)]
+    assert np.var(theirs, axis=0).sum() > 4 * np.var(ours, axis=0).sum()
+
+
+@pytest.mark.parametrize("error", [0.3, 0.1])
+def test_sampling_goes_on_until_the_error_asked_for_is_reached(error, make_model, make_cohort) -> None:
+    model, cohort = make_model(small_net()), make_cohort(10, shape=(1, 12, 12))
+    settings = {"target": "yes", "background": cohort, "batch_size": 64}
+    truth = explain(model, cohort, "shap", samples=4000, **settings).maps
+    runs = [explain(model, cohort, "shap", error=error, seed=seed, **settings) for seed in range(6)]
+    off = [np.sqrt(((run.maps - truth) ** 2).mean((1, 2)) / (truth**2).mean((1, 2))) for run in runs]
+    assert 0.3 * error < np.sqrt(np.mean(np.square(off))) <= error
+    assert max(run.to_frame()["relative_error"].max() for run in runs) <= error
+    assert runs[0].to_frame()["samples"].nunique() > 1
+
+
+def test_a_limit_that_is_met_before_the_error_is_told(make_model, make_cohort) -> None:
+    cohort = make_cohort(4, shape=(1, 12, 12))
+    with pytest.warns(EvidenceWarning, match=r"4 of 4 images did not come to the error 0\.001 within 50 samples"):
+        maps = explain(make_model(small_net()), cohort, "shap", error=0.001, samples_limit=50)
+    frame = maps.to_frame()
+    assert frame["samples"].between(25, 50).all()
+    assert frame["relative_error"].gt(0.001).all()
 
 
 def test_values_add_up_to_the_score_but_for_the_gap_that_is_told(make_model, make_cohort) -> None:
@@ -90,14 +139,65 @@ def test_values_add_up_to_the_score_but_for_the_gap_that_is_told(make_model, mak
     assert frame["completeness_gap"].abs().max() < 0.1 * np.abs(total).max()
 
 
+@pytest.mark.parametrize("asked", [{"samples": 10}, {"error": 0.3}])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_neither_batch_size_nor_company_changes_a_map(batch_size: int, make_model, make_cohort) -> None:
+def test_neither_batch_size_nor_company_changes_a_map(batch_size, asked, make_model, make_cohort) -> None:
     model, cohort = make_model(small_net()), make_cohort(6, shape=(1, 12, 12))
-    settings = {"background": cohort, "samples": 10, "seed": 5}
+    settings = {"background": cohort, "seed": 5, **asked}
     whole = explain(model, cohort, "shap", **settings)
     alone = explain(model, cohort.subset(["i4"]), "shap", batch_size=batch_size, **settings)
     assert np.abs(whole.maps[4] - alone.maps[0]).max() <= 1e-6
+    assert np.allclose(whole.errors[4], alone.errors[0], atol=1e-6)
     assert not np.allclose(explain(model, cohort, "shap", **{**settings, "seed": 6}).maps, whole.maps, atol=1e-4)
+
+
+@pytest.mark.parametrize("asked", [{"samples": 20}, {"error": 0.2}])
+def test_several_targets_are_explained_as_each_one_alone(asked, make_model, make_cohort) -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(600, 3))
+    model, cohort = make_model(net, ("no", "yes", "perhaps")), make_cohort(4, shape=(1, 12, 12))
+    together = explain(model, cohort, "shap", target="each", **asked)
+    for name, maps in together.items():
+        alone = explain(model, cohort, "shap", target=name, **asked)
+        assert np.allclose(maps.maps, alone.maps, atol=1e-6)
+        assert maps.to_frame()["samples"].equals(alone.to_frame()["samples"])
+
+
+def test_all_targets_come_from_the_same_forward_passes(make_model, make_cohort) -> None:
+    net, seen = small_net(), []
+    net.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    model, cohort = make_model(net), make_cohort(4, shape=(1, 12, 12))
+    explain(model, cohort, "shap", target="each", samples=30)
+    assert sum(seen) == 4 + 4 + 4 * 30  # references, images, samples
+
+
+class Cramped(nn.Module):
+    """Runs out of memory where more than `room` inputs are differentiated."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.net, self.room = small_net(), room
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.requires_grad and len(inputs) > self.room:
+            message = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            raise RuntimeError(message)
+        return self.net(inputs)
+
+
+def test_where_memory_runs_out_smaller_batches_give_the_same_maps(make_model, make_cohort) -> None:
+    cohort = make_cohort(4, shape=(1, 12, 12))
+    roomy = explain(make_model(small_net()), cohort, "shap", samples=20)
+    cramped = explain(make_model(Cramped(3)), cohort, "shap", samples=20)
+    assert np.allclose(roomy.maps, cramped.maps, atol=1e-6)
+    with pytest.raises(InputError, match="one image alone does not fit into the memory"):
+        explain(make_model(Cramped(0)), cohort, "shap", samples=20)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [({"error": 0}, "error 0 must be a number above 0"), ({"samples": 1}, "samples 1 must be")])  # fmt: skip
+def test_numbers_out_of_range_are_refused(wrong, told, make_model, make_cohort) -> None:
+    with pytest.raises(InputError, match=told):
+        explain(make_model(small_net()), make_cohort(4, shape=(1, 12, 12)), "shap", **wrong)
 
 
 def test_a_patient_is_never_its_own_reference(make_model, make_cohort) -> None:

@@ -2,142 +2,265 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from workbench.errors import InputError
+from workbench.errors import EvidenceWarning, InputError
+from workbench.explain.gradients import check_whole, generator_of, gradients_at
+from workbench.explain.memory import Fitting
+from workbench.explain.references import reference_bank
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workbench.cohorts.cohort import Cohort
     from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
+GOLDEN = (5**0.5 - 1) / 2
+PAIRS = 8  # at least so many pairs of replicates stand behind each standard error
+LANES = 16  # and at most so many of their sums are kept in memory
+
 
 def expected_gradients(
-    task: Task, *, background: Cohort | None = None, background_size: int = 32, samples: int = 64, seed: int = 0
+    task: Task,
+    *,
+    background: Cohort | None = None,
+    background_size: int = 32,
+    samples: int = 64,
+    error: float | None = None,
+    samples_limit: int = 2048,
+    seed: int = 0,
 ) -> Explain:
-    """Average ``(x - x') · ∂ score(x' + α (x - x')) / ∂ x`` over references x' and over α, uniform in 0–1.
+    """Average ``(x - x') · ∂ score / ∂ x`` at ``x' + α (x - x')`` over references x' and over α, uniform in 0–1.
 
-    The estimator of ``shap.GradientExplainer``, with less noise for the same work: α is stratified (one draw in each
-    of `samples` equal parts of 0–1) and every reference is used equally often. Values are signed, in logits, summed
-    over the input's channels, and add up to the score less the references' mean score, but for sampling error; that
-    gap is given for each image (``completeness_gap`` in ``to_frame()``).
+    What ``shap.GradientExplainer`` estimates, with less noise for the same work, and with an error that can be
+    believed. Values are signed, in units of the score, summed over the input's channels. They add up to the score less
+    the references' mean score (``reference_score``), but for sampling error; that gap is told for each image
+    (``completeness_gap``).
 
-    ``errors`` holds the standard error of each value, ``s / √samples``. Stratified sampling can only do better
-    (Owen 1997, Ann. Statist. 25:1541, but for a factor ``n / (n - 1)``), so it errs on the side of caution. It does
-    not count that another draw of references would give another average.
+    How it is sampled: every reference serves equally often, twice or more, in two independent halves. In each half its
+    places α are evenly spread from a random start; all starts together form a Latin hypercube (McKay et al. 1979).
+    The gradient changes little between neighbours on the path, so places far from each other tell more: at 16 draws a
+    reference the variance is a tenth of independent draws'. All targets come from the same forward passes.
+
+    ``errors`` holds the standard error of each value: half the difference of a reference's two halves, squared and
+    summed over references. Being differences of independent, unbiased halves these are never too small on average;
+    that the starts are a Latin hypercube can only make the map better than told (Owen 1997, Ann. Statist. 25:1541, but
+    for a factor C / (C - 1) with C starts). With fewer than two samples a reference the halves differ in reference too,
+    and the error is on the safe side. It is the error against the average over these references; another draw of
+    references would give another average.
+
+    With `error`, samples are drawn in rounds until, for each image and target by itself, the root-mean-square of
+    ``errors`` over all pixels is at most `error` times the root-mean-square of the map without noise, estimated as
+    ``√(mean(map²) - mean(errors²))``. ``relative_error`` tells this ratio, ``samples`` how many were drawn.
 
     Each image has random numbers of its own, from `seed` and its id: its map depends neither on `batch_size` nor on
-    which other images are explained.
+    which other images or targets are explained. Where memory runs out, the batch is halved and the same samples are
+    gone on with.
 
     Parameters
     ----------
     background : the reference cohort, best the one the model was trained on. By default the explained cohort itself.
         Images of the patient explained never serve as their own reference.
     background_size : how many of its images are drawn as references, at least 1.
-    samples : gradients an image, at least 2; each costs about two forward passes.
+    samples : gradients an image where no `error` is asked for, at least 2; each costs about two forward passes.
+    error : the relative standard error asked for, above 0; 0.1 takes some hundred samples.
+    samples_limit : with `error`, never more samples an image than these; a warning says where it was not reached.
     seed : of all draws.
 
     Raises
     ------
     InputError : where no reference is left, or a number is out of range.
     """
-    for name, value, least in (("background_size", background_size, 1), ("samples", samples, 2)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            message = f"{name} {value!r} must be a whole number of at least {least}."
-            raise InputError(message)
-    bank = _references(task, background or task.cohort, background_size, seed)
+    check_whole("background_size", background_size, least=1)
+    check_whole("samples", samples, least=2)
+    check_whole("samples_limit", samples_limit, least=2)
+    if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < np.inf):
+        message = f"error {error!r} must be a number above 0 (0.1: a tenth of the map's root-mean-square), or None for a fixed number of samples."
+        raise InputError(message)
+    bank = reference_bank(task, background or task.cohort, size=background_size, seed=seed)
     patients = dict(zip(task.cohort.ids, task.cohort.patients, strict=True))
-    used = task.cohort if background is None else background
-    told = {"background": "the cohort itself" if background is None else used.name, "background_size": len(bank.inputs)}
-    parents = {} if background is None else {"background": background.provenance}
+    used = "the cohort itself" if background is None else background.name
+    fitting, most = Fitting(task.batch_size), samples if error is None else samples_limit
 
     def explain(batch: Batch) -> Part:
         output = task.evaluate(batch.inputs)
         chosen = task.choose(output, batch.ids)
         scores = chosen.scores(output).cpu().numpy()
-        shape = (task.count, len(batch.ids))
-        maps = np.empty((*shape, *batch.inputs.shape[2:]), np.float32)
-        errors, reference, gap = np.empty_like(maps), np.empty(shape), np.empty(shape)
-        for row, image_id in enumerate(batch.ids):
-            eligible = bank.others(patients[image_id], image_id)
-            asked, draws = chosen.of(row), _draws(image_id, eligible, samples, seed)
-            same = np.zeros(len(eligible), dtype=np.int64)
-            reference[:, row] = asked.scores(bank.outputs[eligible], same).double().mean(1).cpu().numpy()
-            maps[:, row], errors[:, row] = _sampled(task, batch.inputs[row], asked, bank.inputs, draws)
-            total = maps[:, row].reshape(task.count, -1).sum(1, dtype=np.float64)
-            gap[:, row] = total - (scores[:, row] - reference[:, row])
-        findings = {"reference_score": reference, "completeness_gap": gap}
-        return Part(chosen, scores, maps, errors, findings, told, parents)
+        eligible = [bank.others(patients[image_id], image_id) for image_id in batch.ids]
+        plans = [_plan(rows, most, generator_of(one, seed)) for one, rows in zip(batch.ids, eligible, strict=True)]
+        found: list[_Sampled] = []
+        while len(found) < len(batch.ids):
+            # Images are sampled together where one alone would not fill the network's batches.
+            together = range(len(found), len(batch.ids))[: -(-task.batch_size // len(plans[len(found)].starts))]
+            begun = [_Sampled(row, plans[row], (task.count, *batch.inputs.shape[2:])) for row in together]
+            while going := [one for one in begun if one.unsettled.any()]:
+                _draw(task, batch, chosen, going=going, references=bank.inputs, fitting=fitting, fixed=error is None)
+                for one in going:
+                    one.settle(error, most)
+            found += begun
+        maps, errors = np.stack([one.maps for one in found], 1), np.stack([one.errors for one in found], 1)
+        relative = np.stack([one.relative for one in found], 1)
+        _warn_of(relative, error, most)
+        means = [bank.scores(chosen, row, rows).mean(1) for row, rows in enumerate(eligible)]
+        reference = np.stack(means, 1)
+        gap = maps.reshape(*maps.shape[:2], -1).sum(-1) - (scores - reference)
+        return Part(
+            chosen, scores, maps.astype(np.float32), errors=errors.astype(np.float32),
+            findings={
+                "reference_score": reference, "completeness_gap": gap, "relative_error": relative,
+                "samples": np.stack([one.samples for one in found], 1),
+            },
+            settings={"background": used, "background_size": len(bank)},
+            parents={} if background is None else {"background": background.provenance},
+        )  # fmt: skip
 
     return explain
 
 
 @dataclass(frozen=True)
-class _Bank:
-    """The references: inputs ``(m, C, *spatial)``, their outputs ``(m, K)`` and whose they are."""
+class _Plan:
+    """Which reference and which first place on its path each cell has, and whose half it is.
 
-    inputs: torch.Tensor
-    outputs: torch.Tensor
-    patients: np.ndarray
+    Parameters
+    ----------
+    references : int64 ``(C,)``; cells 2 i and 2 i + 1 are two halves of the same reference.
+    starts : float64 ``(C,)`` in 0–1, a Latin hypercube.
+    counts : int64 ``(C,)``, samples in each cell where their number is fixed beforehand.
+    """
 
-    def others(self, patient: str, image_id: str) -> np.ndarray:
-        """Return the rows of all references but this patient's."""
-        rows = np.flatnonzero(self.patients != patient)
-        if len(rows) == 0:
-            message = (
-                f"image {image_id!r} has no reference: all images drawn are of its own patient {patient!r}. Give the cohort "
-                "the model was trained on, background=train, or a larger background_size."
-            )
-            raise InputError(message)
-        return rows
+    references: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
 
+    def all_at_once(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return cells, places and weights of a fixed number of samples, evenly spaced within each cell."""
+        cells = np.repeat(np.arange(len(self.counts)), self.counts)
+        steps = np.concatenate([np.arange(count) / count for count in self.counts])
+        return cells, (self.starts[cells] + steps) % 1, 1 / self.counts[cells]
 
-def _references(task: Task, background: Cohort, size: int, seed: int) -> _Bank:
-    """Draw references by `seed`; the same ones for every image of the task."""
-    order = np.random.default_rng(seed).permutation(len(background))[:size]
-    ids = [background.ids[row] for row in sorted(order)]
-    inputs = []
-    for start in range(0, len(ids), task.batch_size):
-        inputs.append(task.inputs(ids[start : start + task.batch_size], background))
-    outputs = torch.cat([task.evaluate(part) for part in inputs])
-    return _Bank(torch.cat(inputs), outputs, np.asarray(background.patients)[sorted(order)])
+    def next_round(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return cells, places and weights of one more sample in each cell.
+
+        Steps of the golden ratio stay evenly spread wherever one stops (three-distance theorem).
+        """
+        return np.arange(len(self.counts)), (self.starts + number * GOLDEN) % 1, np.ones(len(self.counts))
 
 
-def _draws(image_id: str, eligible: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pair references, each used equally often, with α, one from each of `samples` strata, in random order."""
-    own = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big")
-    generator = np.random.default_rng([seed, own])
-    rounds = -(-samples // len(eligible))
-    references = np.concatenate([generator.permutation(eligible) for _ in range(rounds)])[:samples]
-    alphas = (np.arange(samples) + generator.random(samples)) / samples
-    return references, generator.permutation(alphas)
+def _plan(eligible: np.ndarray, samples: int, generator: np.random.Generator) -> _Plan:
+    """Give each reference two cells, or more where there are few references; each one cell where samples are few."""
+    pairs = samples // 2
+    if pairs < len(eligible):
+        rounds = [generator.permutation(eligible) for _ in range(-(-2 * pairs // len(eligible)))]
+        references = np.concatenate(rounds)[: 2 * pairs]
+    else:
+        repeats = min(pairs // len(eligible), -(-PAIRS // len(eligible)))
+        references = np.tile(np.repeat(generator.permutation(eligible), 2), repeats)
+    count = len(references)
+    starts = (generator.permutation(count) + generator.random(count)) / count
+    counts = np.full(count, samples // count)
+    counts[generator.permutation(count)[: samples % count]] += 1
+    return _Plan(references, starts, counts)
 
 
-def _sampled(
-    task: Task, image: torch.Tensor, asked: Chosen, references: torch.Tensor, draws: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard error ``(T, *spatial)`` of one image's samples, `batch_size` at a time, in float64."""
-    rows, alphas = draws
-    total, squares = (np.zeros((task.count, *image.shape[1:])) for _ in range(2))
-    for start in range(0, len(rows), task.batch_size):
-        part = slice(start, start + task.batch_size)
-        difference = image - references[torch.from_numpy(rows[part]).to(image.device)]
-        alpha = torch.from_numpy(alphas[part]).to(image).reshape(-1, *[1] * image.dim())
-        between = (image - (1 - alpha) * difference).requires_grad_()
-        # The network gets a copy, so that one which begins with an in-place layer may overwrite it.
-        scores = asked.scores(task.forward(between.clone()), np.zeros(len(between), dtype=np.int64))
-        for target, score in enumerate(scores):
-            (gradient,) = torch.autograd.grad(score.sum(), between, retain_graph=target + 1 < len(scores))
-            values = (difference * gradient).sum(1).double().cpu().numpy()
-            total[target] += values.sum(0)
-            squares[target] += (values**2).sum(0)
-    count = len(rows)
-    mean = total / count
-    variance = np.maximum(squares / count - mean**2, 0) * count / (count - 1)
-    return mean, np.sqrt(variance / count)
+class _Sampled:
+    """One image on its way: the sum of its samples, and of the differences between halves."""
+
+    def __init__(self, row: int, plan: _Plan, shape: tuple[int, ...]) -> None:
+        self.row, self.plan = row, plan
+        self.unsettled = np.ones(shape[0], dtype=bool)
+        self.rounds = self._drawn = 0
+        self.samples, self.relative = np.zeros(shape[0]), np.full(shape[0], np.inf)
+        self.maps, self.errors = np.zeros(shape), np.zeros(shape)
+        self._total = np.zeros(shape)
+        self._lanes = np.zeros((min(len(plan.starts) // 2, LANES), *shape), dtype=np.float32)
+
+    def take(self, cells: np.ndarray, weights: np.ndarray, values: np.ndarray, targets: np.ndarray) -> None:
+        """Add samples ``(targets, m, *spatial)`` of these targets."""
+        for place, (cell, weight) in enumerate(zip(cells, weights, strict=True)):
+            added = values[:, place] * np.float32(weight / len(self.plan.starts))
+            self._total[targets] += added
+            # Differences are summed before they are squared: those of different references are independent.
+            self._lanes[cell // 2 % len(self._lanes)][targets] += added if cell % 2 else -added
+        self._drawn += len(cells)
+
+    def settle(self, error: float | None, most: int) -> None:
+        """Take stock; targets that are exact enough, or whose samples are spent, keep what they have."""
+        self.rounds += 1
+        axes = tuple(range(1, self._total.ndim))
+        maps = self._total / self.rounds
+        squared = np.zeros_like(maps)
+        for lane in self._lanes:
+            squared += (lane.astype(np.float64) / self.rounds) ** 2
+        noise = squared.mean(axes)
+        signal = np.maximum((maps**2).mean(axes) - noise, 0)
+        relative = np.sqrt(np.divide(noise, signal, out=np.where(noise > 0, np.inf, 0.0), where=signal > 0))
+        now = self.unsettled
+        self.maps[now], self.errors[now] = maps[now], np.sqrt(squared[now])
+        self.relative[now], self.samples[now] = relative[now], self._drawn
+        spent = error is None or self._drawn + len(self.plan.starts) > most
+        self.unsettled = now & (relative > (error or 0)) & ~np.full(len(now), spent)
+
+
+def _draw(
+    task: Task,
+    batch: Batch,
+    chosen: Chosen,
+    *,
+    going: Sequence[_Sampled],
+    references: torch.Tensor,
+    fitting: Fitting,
+    fixed: bool,
+) -> None:
+    """Draw what comes next for each image: a round, or all samples where their number is fixed."""
+    draws = [one.plan.all_at_once() if fixed else one.plan.next_round(one.rounds) for one in going]
+    owner = np.repeat(np.arange(len(going)), [len(cells) for cells, _, _ in draws])
+    cells, places, weights = (np.concatenate(values) for values in zip(*draws, strict=True))
+    rows = np.array([one.row for one in going])[owner]
+    chosen_references = np.concatenate([one.plan.references[drawn[0]] for one, drawn in zip(going, draws, strict=True)])
+    targets = np.any([one.unsettled for one in going], axis=0)
+    asked = _only(chosen, targets)
+
+    def sample(part: slice) -> np.ndarray:
+        device = batch.inputs.device
+        image = batch.inputs[torch.from_numpy(rows[part]).to(device)].float()
+        difference = image - references[torch.from_numpy(chosen_references[part]).to(device)].float()
+        place = torch.from_numpy(places[part]).to(image).reshape(-1, *[1] * (image.dim() - 1))
+        between = (image - (1 - place) * difference).to(batch.inputs.dtype)
+
+        def weigh(gradient: torch.Tensor) -> torch.Tensor:
+            return (difference * gradient).sum(1)
+
+        return gradients_at(task, batch, asked, inputs=between, rows=rows[part], draw=weigh)
+
+    for part, values in fitting.run(len(rows), sample):
+        for number in np.unique(owner[part]):
+            own = owner[part] == number
+            going[number].take(cells[part][own], weights[part][own], values[:, own], targets)
+
+
+def _only(chosen: Chosen, targets: np.ndarray) -> Chosen:
+    """Leave out the targets that are settled."""
+    if targets.all():
+        return chosen
+    regions = None if chosen.regions is None else chosen.regions[torch.from_numpy(targets).to(chosen.regions.device)]
+    return replace(
+        chosen, indices=chosen.indices[targets], against=chosen.against[targets], regions=regions,
+        saturated=chosen.saturated[targets],
+    )  # fmt: skip
+
+
+def _warn_of(relative: np.ndarray, error: float | None, most: int) -> None:
+    missed = int((relative > error).any(0).sum()) if error is not None else 0
+    if missed:
+        message = (
+            f"{missed} of {relative.shape[1]} images did not come to the error {error} within {most} samples: see "
+            "relative_error in to_frame(). Raise samples_limit, or ask for less."
+        )
+        warnings.warn(message, EvidenceWarning, stacklevel=3)
