@@ -197,22 +197,34 @@ def _gradient(score: torch.Tensor, leaf: torch.Tensor, *, last: bool) -> torch.T
     A pixel's gradient is often below 6e-5, where float16 loses digits and then everything. The largest scale without
     an overflow is used and divided out in float32.
     """
-    scales = (4096.0, 64.0, 1.0) if leaf.dtype == torch.float16 else (1.0,)
-    for scale in scales:
-        gradient = None
-        if score.requires_grad:
-            keep = not last or scale > 1
-            (gradient,) = torch.autograd.grad(score * scale, leaf, retain_graph=keep, allow_unused=True)
-        if gradient is None:
-            message = (
-                "the score does not depend on the image in a way autograd can follow (a forward that detaches, rounds or "
-                "switches gradients off); method='occlusion' needs no gradient."
-            )
-            raise InputError(message)
-        found: torch.Tensor = gradient.float() / scale
+    for scale in (4096.0, 64.0, 1.0) if leaf.dtype == torch.float16 else (1.0,):
+        found = _differentiated(score * scale, leaf, keep=not last or scale > 1) / scale
         if torch.isfinite(found).all():
             break
     return found
+
+
+def _differentiated(score: torch.Tensor, leaf: torch.Tensor, *, keep: bool) -> torch.Tensor:
+    """Return the gradient in float32, or say why there is none."""
+    gradient = None
+    try:
+        if score.requires_grad:
+            (gradient,) = torch.autograd.grad(score, leaf, retain_graph=keep, allow_unused=True)
+    except RuntimeError as error:
+        if "inplace operation" not in str(error):
+            raise
+        message = (
+            "the network overwrites a value that its gradient needs (an in-place layer straight after a ReLU, say), so no "
+            f"gradient can be taken: set inplace=False there, or use method='occlusion'. {str(error).partition(' Hint')[0]}"
+        )
+        raise InputError(message) from error
+    if gradient is None:
+        message = (
+            "the score does not depend on the image in a way autograd can follow (a forward that detaches, rounds or "
+            "switches gradients off); method='occlusion' needs no gradient."
+        )
+        raise InputError(message)
+    return gradient.float()
 
 
 def _check_finite(maps: np.ndarray, ids: Sequence[str]) -> None:
