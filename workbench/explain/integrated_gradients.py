@@ -1,0 +1,213 @@
+"""Integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365): a score shared out over the pixels, with its gap."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from workbench.cohorts.cohort import Cohort
+from workbench.errors import EvidenceWarning, InputError, unknown_name
+from workbench.explain.gradients import check_whole, gradients_at
+from workbench.explain.task import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from workbench.explain.target import Chosen
+    from workbench.explain.task import Batch, Explain, Task
+
+BASELINES = ("black", "mean", "blur")
+
+
+def integrated_gradients(
+    task: Task,
+    *,
+    baseline: str | None = None,
+    background: Cohort | None = None,
+    steps: int = 30,
+    max_steps: int = 270,
+    tolerance: float = 0.05,
+) -> Explain:
+    """Add up gradients along the straight line from a baseline x' to the image: ``(x - x') ∫ ∂ score / ∂ x dα`` (eq. 1).
+
+    Signed, in units of the score, summed over channels. The values add up to the score less the baseline's score
+    (completeness, proposition 1) but for the error of the sum that stands for the integral. That error is given for
+    each image: ``completeness_gap``, the sum less the difference of the scores; ``relative_gap``, its size as a part of
+    that difference; and ``steps``, how many gradients were used. Where an image's gap is larger than `tolerance`, the
+    steps are tripled, the earlier ones being used again (the midpoint rule nests), until it is not or `max_steps` is
+    reached; then a warning says so.
+
+    Parameters
+    ----------
+    baseline : what stands for "nothing to see": ``"black"`` (each image's smallest value; the default), ``"mean"`` (its
+        mean value) or ``"blur"`` (the image without detail). The map says what differs from this baseline: with
+        ``"black"``, dark pixels never get evidence (Sturmfels et al. 2020, doi:10.23915/distill.00022).
+    background : a cohort whose mean image is the baseline, in place of `baseline`.
+    steps : gradients an image at first, at least 1; each costs about two forward passes. The paper takes 20 to 300.
+    max_steps : never more than these.
+    tolerance : largest relative gap that is left alone; the paper advises 0.05.
+
+    Raises
+    ------
+    InputError : where the baseline is unknown or a number is out of range.
+    """
+    check_whole("steps", steps, least=1)
+    check_whole("max_steps", max_steps, least=steps)
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < np.inf:
+        message = f"tolerance {tolerance!r} must be a number above 0; 0.05 leaves gaps of up to 5 % of the score's difference."
+        raise InputError(message)
+    start, told = _start(task, baseline, background)
+
+    def explain(batch: Batch) -> Part:
+        output = task.evaluate(batch.inputs.clone())
+        chosen = task.choose(output, batch.ids)
+        scores, begin = chosen.scores(output).cpu().numpy(), start(batch)
+        reached = chosen.scores(task.evaluate(begin.to(batch.inputs.dtype, copy=True))).cpu().numpy()
+        rise = scores.astype(np.float64) - reached
+        goal = _Goal(rise, scores, tolerance, torch.finfo(batch.inputs.dtype).eps)
+        maps, used = _integrated(task, batch, chosen, begin=begin, goal=goal, steps=(steps, max_steps))
+        if goal.missed(maps).any():
+            message = (
+                f"some maps by integrated gradients miss their score by more than {tolerance:.0%} after {used.max():.0f} steps: see "
+                "relative_gap in to_frame(). Raise max_steps, or trust these maps less."
+            )
+            warnings.warn(message, EvidenceWarning, stacklevel=3)
+        gap = _sums(maps) - rise
+        relative = np.divide(np.abs(gap), np.abs(rise), out=np.full(rise.shape, np.nan), where=rise != 0)
+        return Part(
+            chosen, scores, maps.astype(np.float32),
+            findings={"completeness_gap": gap, "relative_gap": relative, "steps": used, "baseline_score": reached.astype(np.float64)},
+            settings=told, parents={} if background is None else {"background": background.provenance},
+        )  # fmt: skip
+
+    return explain
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What the maps of a batch should add up to: the rise of the score ``(T, n)``, but for `tolerance` of it.
+
+    A gap that is explained by rounding (`epsilon`, of the network's numbers) is no gap.
+    """
+
+    rise: np.ndarray
+    scores: np.ndarray
+    tolerance: float
+    epsilon: float
+
+    def missed(self, maps: np.ndarray) -> np.ndarray:
+        rounding = 8 * self.epsilon * (np.abs(self.scores) + np.sqrt(_sums(maps**2)))
+        allowed = np.maximum(self.tolerance * np.abs(self.rise), rounding)
+        return np.asarray(np.abs(_sums(maps) - self.rise) > allowed)
+
+
+def _integrated(
+    task: Task, batch: Batch, chosen: Chosen, *, begin: torch.Tensor, goal: _Goal, steps: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triple the steps of each image and target until its gap is allowed; maps ``(T, n, *spatial)``, steps ``(T, n)``.
+
+    n midpoints are the middle ones of 3 n, so no gradient is thrown away.
+    """
+    count, most = steps
+    places = (np.arange(count) + 0.5) / count
+    maps = np.zeros((*goal.rise.shape, *batch.inputs.shape[2:]))
+    total, used = np.zeros_like(maps), np.zeros(goal.rise.shape)
+    unfinished = np.ones(goal.rise.shape, dtype=bool)
+    while True:
+        rows = np.flatnonzero(unfinished.any(axis=0))
+        for row, values in _along(task, batch, chosen, begin=begin, rows=rows, places=places):
+            total[:, row] += values
+        # A target that is settled keeps its map: it must not depend on what else is asked of the image.
+        maps[unfinished] = total[unfinished] / count
+        used[unfinished] = count
+        unfinished &= goal.missed(maps)
+        if not unfinished.any() or 3 * count > most:
+            return maps, used
+        places = (np.arange(count) + np.array([[1 / 6], [5 / 6]])).ravel() / count
+        count *= 3
+
+
+def _along(
+    task: Task, batch: Batch, chosen: Chosen, *, begin: torch.Tensor, rows: np.ndarray, places: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield, for some images, the sum over some places of the path of ``(x - x') · gradient``, float64 ``(T, *spatial)``.
+
+    At most ``task.batch_size`` places at a time, of several images where they fit; an image may come more than once.
+    """
+    images = batch.inputs.float()
+    pairs = np.repeat(rows, len(places)), np.tile(places, len(rows))
+    for first in range(0, len(pairs[0]), task.batch_size):
+        part, place = (values[first : first + task.batch_size] for values in pairs)
+        where = torch.from_numpy(part).to(images.device)
+        difference = images[where] - begin[where]
+        share = torch.from_numpy(place).to(images).reshape(-1, *[1] * (images.dim() - 1))
+        between = (begin[where] + share * difference).to(batch.inputs.dtype)
+
+        def weigh(gradient: torch.Tensor, difference: torch.Tensor = difference) -> torch.Tensor:
+            return (difference * gradient).sum(1)
+
+        values = gradients_at(task, batch, chosen, inputs=between, rows=part, draw=weigh)
+        for row in np.unique(part):
+            yield int(row), values[:, part == row].sum(1, dtype=np.float64)
+
+
+def _sums(maps: np.ndarray) -> np.ndarray:
+    sums: np.ndarray = maps.reshape(*maps.shape[:2], -1).sum(-1)
+    return sums
+
+
+def _start(
+    task: Task, baseline: str | None, background: object
+) -> tuple[Callable[[Batch], torch.Tensor], dict[str, Any]]:
+    """Return what gives the baselines ``(n, C, *spatial)`` of a batch, float32, and how the record tells them."""
+    if background is None:
+        name = baseline or "black"
+        if name not in BASELINES:
+            raise unknown_name("baseline", name, BASELINES)
+        return lambda batch: _filled(batch.inputs.float(), name), {"baseline": name}
+    if baseline is not None:
+        message = f"baseline {baseline!r} and background= both say where the path begins; give one of them."
+        raise InputError(message)
+    if not isinstance(background, Cohort):
+        message = f"background {background!r} must be a cohort, best the one the model was trained on; its mean image is the baseline."
+        raise InputError(message)
+    mean = _mean_image(task, background)
+
+    def begin(batch: Batch) -> torch.Tensor:
+        if batch.inputs.shape[1:] != mean.shape:
+            message = (
+                f"the background's images have the shape {tuple(mean.shape)} as the network sees them, the explained ones "
+                f"{tuple(batch.inputs.shape[1:])}; their mean cannot be a baseline. Give a background of the same grid, or baseline='black'."
+            )
+            raise InputError(message)
+        return mean.expand(batch.inputs.shape)
+
+    return begin, {"baseline": "mean image of the background", "background": background.name}
+
+
+def _filled(images: torch.Tensor, name: str) -> torch.Tensor:
+    """Return images without anything to see, on each image's and channel's own level, float32 like `images`."""
+    if name == "blur":
+        sigmas = (0, 0, *(length / 8 for length in images.shape[2:]))
+        return torch.from_numpy(gaussian_filter(images.cpu().numpy(), sigmas, mode="nearest")).to(images.device)
+    pixels = images.flatten(2)
+    level = pixels.amin(2) if name == "black" else pixels.mean(2)
+    return level.reshape(*images.shape[:2], *[1] * (images.dim() - 2)).expand(images.shape)
+
+
+def _mean_image(task: Task, background: Cohort) -> torch.Tensor:
+    """Average a cohort as the network sees it, in float64, a batch at a time."""
+    total: torch.Tensor | None = None
+    for start in range(0, len(background), task.batch_size):
+        part = task.inputs(background.ids[start : start + task.batch_size], background)
+        added = part.cpu().double().sum(0)
+        total = added if total is None else total + added
+    if total is None:
+        message = "the background holds no image; its mean cannot be a baseline."
+        raise InputError(message)
+    return (total / len(background)).float().to(part.device)
