@@ -24,6 +24,11 @@ BUILT_IN = {
     "eigencam": ("cam", "eigencam"),
     "scorecam": ("score_cam", "score_cam"),
     "rollout": ("rollout", "rollout"),
+    "saliency": ("gradients", "saliency"),
+    "input-x-gradient": ("gradients", "input_x_gradient"),
+    "smoothgrad": ("gradients", "smoothgrad"),
+    "integrated-gradients": ("integrated_gradients", "integrated_gradients"),
+    "guided-backprop": ("guided_backprop", "guided_backprop"),
     "shap": ("expected_gradients", "expected_gradients"),
 }
 ALSO_CALLED = {
