@@ -30,6 +30,7 @@ BUILT_IN = {
     "integrated-gradients": ("integrated_gradients", "integrated_gradients"),
     "guided-backprop": ("guided_backprop", "guided_backprop"),
     "shap": ("expected_gradients", "expected_gradients"),
+    "region-shap": ("region_shap", "region_shap"),
 }
 ALSO_CALLED = {
     "expected-gradients": "shap",
@@ -37,7 +38,19 @@ ALSO_CALLED = {
     "score-cam": "scorecam",
     "eigen-cam": "eigencam",
 }
+# What a figure, a menu or a sentence calls them.
+TITLES = {
+    "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "hirescam": "HiResCAM", "layercam": "LayerCAM", "eigencam": "Eigen-CAM",
+    "scorecam": "Score-CAM", "rollout": "Attention rollout", "saliency": "Saliency", "input-x-gradient": "Input × gradient",
+    "smoothgrad": "SmoothGrad", "integrated-gradients": "Integrated gradients", "guided-backprop": "Guided backprop",
+    "shap": "SHAP", "partition-shap": "Partition SHAP", "region-shap": "Region SHAP", "occlusion": "Occlusion", "rise": "RISE",
+}  # fmt: skip
 _registered: dict[str, Method] = {}
+
+
+def method_title(name: str) -> str:
+    """Return what a method is called in print; a registered one by its own name."""
+    return TITLES.get(name, name)
 
 
 def known_methods() -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.errors import InputError, unknown_name
 from workbench.explain.attributions import Attributions
+from workbench.explain.methods import method_title
 from workbench.figures.figure import Figure, figure_provenance
 from workbench.figures.style import FAINT, POINTS_PER_MM, font_size, plainly, styled, width_in_mm, wrapped
 from workbench.imaging.compose import DIVERGING, SEQUENTIAL, heat_limit, overlay, to_display, to_rgb
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from workbench.cohorts.cohort import Cohort
 
-NAMES = {"gradcam": "Grad-CAM", "shap": "SHAP", "expected-gradients": "Expected gradients"}
 OPACITY = 0.8
 # A mask that covers more of the image than this frames it (the breast) and does not point.
 POINTING = 0.25
@@ -128,7 +128,7 @@ def _named(given: Attributions | Sequence[Attributions] | Mapping[str, Attributi
     if isinstance(given, Mapping):
         return dict(given)
     several = [given] if isinstance(given, Attributions) else list(given)
-    named = {NAMES.get(one.method, one.method): one for one in several}
+    named = {method_title(one.method): one for one in several}
     if not named or len(named) < len(several):
         message = "give at least one Attributions, and a dict {name: attributions} where two are of the same method."
         raise InputError(message)
@@ -139,7 +139,7 @@ def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) ->
     image = cohort.image(image_id)
     heats = [maps.on_image(image_id, image.shape[1:]) for maps in methods.values()]
     first = next(iter(methods.values()))
-    row = first.ids.index(image_id)
+    row = int(first.table.index.get_loc(image_id))
     score = f"{first.scores[row]:z.1f}".replace("-", "−")
     caption = [f"true class: {first.table['label'].iloc[row]}", f"score for {first.target_names[row]} (logit): {score}"]
     at = _telling_slice(heats[0]) if image.ndim == 4 else None
@@ -157,7 +157,7 @@ def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) ->
             flat_mask = mask if at is None else mask[at]
             if flat_mask.any() and not flat_mask.all():
                 outlines[place] = flat_mask
-    flags = ["", *(maps.flags[maps.ids.index(image_id)] for maps in methods.values())]
+    flags = ["", *(maps.flags[maps.table.index.get_loc(image_id)] for maps in methods.values())]
     return Case(pictures, outlines, flags, caption)
 
 

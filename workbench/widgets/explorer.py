@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from workbench.models.model import Model
     from workbench.predictions import Predictions
 
-METHOD_TITLES = {"gradcam": "Grad-CAM", "shap": "SHAP"}
-
 
 def explore(model: Model, cohort: Cohort, *, method: str = "gradcam", target: str | int | None = None) -> Explorer:
     """Open the explorer: see case by case what the model says, and where it looks.
@@ -85,14 +83,14 @@ class Explorer(anywidget.AnyWidget):
     slice_index = traitlets.Int(-1, help="Slice of a volume; -1: the middle one.").tag(sync=True)
 
     def __init__(self, model: Model, cohort: Cohort, *, method: str = "gradcam", target: str = "predicted") -> None:
-        from workbench.explain.methods import known_methods
+        from workbench.explain.methods import known_methods, method_title
 
         self.cohort, self.model = cohort, model
         self.predictions = model.predict(cohort)
         self._maps: dict[tuple[str, str, str], Attributions] = {}
         classes = list(self.predictions.classes)
         choices = {
-            "methods": [[name, METHOD_TITLES.get(name, name)] for name in known_methods()],
+            "methods": [[name, method_title(name)] for name in known_methods()],
             "targets": ["predicted", "true", *classes], "classes": classes, "masks": list(cohort.masks),
             "colours": {"sequential": colormap(SEQUENTIAL).ravel().tolist(), "diverging": colormap(DIVERGING).ravel().tolist()},
             "name": cohort.name,
