@@ -31,17 +31,11 @@ def watched(take: Callable[[torch.Tensor], None], *, differentiable: bool = Fals
     take : called once an attention, in the order in which they run.
     differentiable : whether the output must follow from the matrix handed over, so that autograd gives its gradient.
     """
-    with plain_attention(), _Watch(take, differentiable=differentiable):
-        yield
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Within the block, torch's transformer layers run their submodules, as their fused kernel would not."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with _Watch(take, differentiable=differentiable):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from workbench.errors import InputError
-from workbench.explain.layers import INPUT_OF, Layers
+from workbench.explain.layers import Layers
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -198,7 +198,14 @@ def _cam(task: Task, layer: str | Sequence[str] | None, draw: Draw) -> Explain:
     def explain(batch: Batch) -> Part:
         looks = layers.look(batch.inputs, run=task.forward)
         chosen = task.choose(torch.cat([look.output.detach() for look in looks]), batch.ids)
-        maps = [_of_every_target(look, chosen, draw, batch.inputs.shape[2:]) for look in looks]
+        try:
+            maps = [_of_every_target(look, chosen, draw, batch.inputs.shape[2:]) for look in looks]
+        except _Unused as unused:
+            message = (
+                f"the score does not depend on layer {unused.args[0]!r} in a way autograd can follow (a branch that is not used, or "
+                f"a forward that switches gradients off after it); other layers: {layers.others(batch.inputs)}."
+            )
+            raise InputError(message) from None
         return Part(chosen, _scores(chosen, looks), np.concatenate(maps, axis=1), settings={"layer": layers.setting})
 
     return explain
@@ -225,11 +232,7 @@ def _gradients(look: Look, chosen: Chosen, *, last: bool) -> list[torch.Tensor]:
     gradients = []
     for gradient, place in zip(found, look.places, strict=True):
         if gradient is None:
-            message = (
-                f"the score does not depend on layer {place.name!r} in a way autograd can follow (a branch that is not used, "
-                "or a forward that switches gradients off after it); name another layer, or leave it out."
-            )
-            raise InputError(message)
+            raise _Unused(place.name)
         gradients.append(_patches_read(place, gradient))
     return gradients
 
@@ -238,11 +241,15 @@ def _patches_read(place: Place, gradient: torch.Tensor) -> torch.Tensor:
     maps = place.maps(gradient)
     if place.tokens is not None and place.tokens.prefix and gradient.any() and not maps.any():
         message = (
-            f"of what leaves layer {place.name!r} the score reads the class token alone, so its patches have no gradient; "
-            f"name what enters the last block ({INPUT_OF + place.name!r}), or leave layer out."
+            f"of what leaves layer {place.name!r} the score reads the class token alone, so its patches have no gradient; leave "
+            f"layer out to take what enters the last block, or name it: 'input of …'."
         )
         raise InputError(message)
     return maps
+
+
+class _Unused(Exception):
+    """The score does not depend on this layer."""
 
 
 def _scores(chosen: Chosen, looks: Sequence[Look]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from workbench.errors import InputError, unknown_name
-from workbench.explain.attention import plain_attention
 from workbench.explain.survey import Survey, first_tensor, form, listed, survey
-from workbench.explain.tokens import Tokens, tokens_on_grid
+from workbench.explain.tokens import PREFIX, Tokens, tokens_on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -122,7 +122,8 @@ class Layers:
             output = run(inputs.clone())
         if seen.leaf is None or seen.doubtful or seen.name is None or output.dim() == inputs.dim():
             return None
-        self.names, self.places = (seen.name,), (Place(seen.name),)
+        self.names = (seen.name,)
+        self.places = (Place(seen.name, channels_last=self._channels_last(seen.name, seen.leaf, inputs)),)
         return Look(output, (seen.leaf,), self.places)
 
     def _one_by_one(self, inputs: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> list[Look]:
@@ -135,11 +136,16 @@ class Layers:
 
     def _found(self, found: Survey) -> str:
         if found.grids and found.dense:
-            fewest = min(int(np.prod(seen.shape[2:])) for seen in found.grids)
-            return [seen.name for seen in found.grids if int(np.prod(seen.shape[2:])) == fewest][-1]
+            fewest = min(math.prod(seen.shape[2:]) for seen in found.grids)
+            return [seen.name for seen in found.grids if math.prod(seen.shape[2:]) == fewest][-1]
         last = found.grids[-1] if found.grids else None
-        if found.tokens and (last is None or (last.form == "grid" and found.tokens[-1].when > last.when)):
-            return INPUT_OF + found.block if found.block else found.tokens[-1].name
+        later = found.tokens[-1] if found.tokens else None
+        if later and last and (last.form == "frames" or last.when > later.when):
+            later = None
+        if later and found.block:
+            return INPUT_OF + found.block
+        if later and (last is None or later.length - math.prod(last.shape[2:]) in range(PREFIX + 1)):
+            return later.name  # tokens that never attend to each other (an MLP-Mixer)
         if last is None:
             message = (
                 f"no layer of {type(self.network).__name__} gives feature maps or tokens with more than one position (no "
@@ -147,6 +153,12 @@ class Layers:
             )
             raise InputError(message)
         return last.name
+
+    def others(self, inputs: torch.Tensor) -> str:
+        """Return names of layers that could be drawn, for a message."""
+        found = survey(self.network, inputs)
+        own = [seen.name for seen in [*found.grids, *found.tokens] if seen.name not in (self.names or ())]
+        return listed(own) or "none"
 
     def _placed(self, caught: dict[str, torch.Tensor], inputs: torch.Tensor) -> tuple[Place, ...]:
         known: list[Survey] = []  # made only if a layer is no plain feature map
@@ -173,13 +185,18 @@ class Layers:
             return Place(name, shaped, tokens_on_grid(length, inputs.shape[2:], found, batch_axis=axis))
         if shaped is None:
             message = (
-                f"layer {name!r} gave {tuple(tensor.shape)}, not images, channels and more than one position on an image of {tuple(inputs.shape[2:])}; "
-                f"layers that have: {listed([seen.name for seen in once().grids]) or 'none'}. {INSTEAD}"
+                f"layer {name!r} gave {tuple(tensor.shape)}, not images, channels and more than one position on an image of "
+                f"{' × '.join(map(str, inputs.shape[2:]))} pixels; layers that do: {listed([seen.name for seen in once().grids]) or 'none'}. {INSTEAD}"
             )
             raise InputError(message)
-        module = dict(self.network.named_modules(remove_duplicate=False))[name.removeprefix(INPUT_OF)]
-        # These two work on the last axis, so that is where the channels are (Swin transformers, ConvNeXt).
-        return Place(name, shaped, channels_last=type(module) in {torch.nn.Linear, torch.nn.LayerNorm})
+        return Place(name, shaped, channels_last=shaped == "grid" and self._channels_last(name, tensor, inputs))
+
+    def _channels_last(self, name: str, tensor: torch.Tensor, inputs: torch.Tensor) -> bool:
+        """Tell a layer whose channels are its last axis, as within Swin transformers and ConvNeXt."""
+        if type(self.network.get_submodule(name.removeprefix(INPUT_OF))) in {torch.nn.Linear, torch.nn.LayerNorm}:
+            return True
+        shape, spatial = tensor.shape, inputs.shape[2:]
+        return len(spatial) == 2 and not _proportional(shape[2:], spatial) and _proportional(shape[1:3], spatial)
 
     def _batch_axis(self, name: str, tensor: torch.Tensor, inputs: torch.Tensor, found: Survey) -> int:
         """Tell whether images or tokens come first, from the survey of one image, where it cannot be mistaken."""
@@ -204,10 +221,15 @@ def _checked(network: torch.nn.Module, layers: list[str]) -> tuple[str, ...]:
     return tuple(layers)
 
 
+def _proportional(positions: Sequence[int], spatial: Sequence[int]) -> bool:
+    return abs(positions[1] - positions[0] * spatial[1] / spatial[0]) <= 1
+
+
 def _attends(network: torch.nn.Module) -> bool:
     """Tell by their names whether some module is likely to attend over tokens; a look at one image then decides."""
     telling = ("attention", "attn", "transformer", "sablock", "mixer")
-    return any(word in type(module).__name__.lower() for module in network.modules() for word in telling)
+    kinds = {type(module) for module in network.modules()}
+    return any(word in kind.__name__.lower() for kind in kinds for word in telling)
 
 
 def catch(
@@ -253,8 +275,7 @@ def catch(
                 handles.append(module.register_forward_pre_hook(partial(before, name=name)))
             else:
                 handles.append(module.register_forward_hook(partial(after, name=name)))
-        with plain_attention():
-            return run(inputs.clone()), caught
+        return run(inputs.clone()), caught
     finally:
         for handle in handles:
             handle.remove()

@@ -36,7 +36,7 @@ def score_cam(task: Task, *, layer: str | Sequence[str] | None = None, masks: in
     ----------
     layer : see :func:`~workbench.explain.cam.gradcam`.
     masks : look only through so many masks instead of one a channel. Channels that look alike are grouped (Ward's
-        method on their maps stretched to 0–1) and share the score of their mean map. 
+        method on their maps stretched to 0–1) and share the score of their mean map.
 
     Raises
     ------

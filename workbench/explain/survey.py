@@ -31,6 +31,11 @@ class Seen:
     shape: tuple[int, ...]
     when: int
 
+    @property
+    def length(self) -> int:
+        """How many tokens there are of the one image."""
+        return self.shape[1] if self.shape[0] == 1 else self.shape[0]
+
 
 @dataclass
 class Survey:
