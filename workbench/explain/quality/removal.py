@@ -1,0 +1,93 @@
+"""Ask a model what is left of its score when part of an image is gone: many altered images in full batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from workbench.explain.quality.measure import Outcome
+from workbench.explain.quality.similarity import flat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from workbench.explain.quality.measure import Measure
+    from workbench.explain.quality.study import Study
+    from workbench.explain.target import Chosen
+    from workbench.explain.task import Batch, Task
+
+Score = Callable[[torch.Tensor, np.ndarray], np.ndarray]
+"""Gives the explained score, float ``(m,)``, of altered inputs ``(m, C, *spatial)`` made of the images ``rows (m,)``."""
+Make = Callable[[int, int], torch.Tensor]
+"""Makes versions number `first` to `last` (not part of them) of the altered inputs, ``(last - first, C, *spatial)``."""
+WITHOUT_EVIDENCE = "map without evidence"
+
+
+def scores_of(score: Score, rows: np.ndarray, *, make: Make, at_once: int) -> np.ndarray:
+    """Score every version; they are made `at_once` at a time, so that all batches but the last are full.
+
+    Parameters
+    ----------
+    rows : int64 ``(m,)``, the image that each version is made of.
+
+    Returns
+    -------
+    float64 ``(m,)``.
+    """
+    scores = np.empty(len(rows))
+    for first in range(0, len(rows), at_once):
+        last = min(first + at_once, len(rows))
+        scores[first:last] = score(make(first, last), rows[first:last])
+    return scores
+
+
+def score_of(task: Task, chosen: Chosen) -> Score:
+    """Return the explained score as a function of altered inputs."""
+
+    def score(inputs: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+        values: np.ndarray = chosen.scores(task.evaluate(inputs), rows)[0].cpu().numpy()
+        return values
+
+    return score
+
+
+def with_evidence(study: Study, label: str) -> Iterator[tuple[Batch, Chosen, np.ndarray]]:
+    """Yield the images whose map is not flat, what was explained of each, and their maps ``(n, *spatial)``."""
+    from workbench.explain.task import Batch
+
+    for batch, chosen, maps in study.batches(label):
+        kept = np.flatnonzero(~flat(maps))
+        if len(kept) == 0:
+            continue
+        where = torch.from_numpy(kept).to(batch.inputs.device)
+        yield Batch([batch.ids[row] for row in kept], batch.inputs[where]), rows_of(chosen, kept), maps[kept]
+
+
+def rows_of(chosen: Chosen, rows: np.ndarray | Sequence[int]) -> Chosen:
+    """Return what is asked of these images, in this order; one may come several times."""
+    regions = None
+    if chosen.regions is not None:
+        regions = chosen.regions[:, torch.as_tensor(rows, dtype=torch.int64, device=chosen.regions.device)]
+    return type(chosen)(chosen.indices[:, rows], chosen.against[:, rows], regions, chosen.saturated[:, rows])
+
+
+def outcome(
+    study: Study,
+    rows: Mapping[str, Mapping[str, float]],
+    measures: tuple[Measure, ...],
+    curves: Mapping[str, pd.DataFrame] | None = None,
+) -> Outcome:
+    """Put the numbers, by id, into the attributions' order; images that have none were maps without evidence."""
+    import pandas as pd
+
+    columns = list(dict.fromkeys(name for own in measures for name in (own.name, own.baseline) if name))
+    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype=np.float64)
+    table = table.reindex(pd.Index(study.attributions.ids, name="id"))
+    missing = len(table) - len(rows)
+    left_out = {own.name: {WITHOUT_EVIDENCE: missing} for own in measures} if missing else {}
+    return Outcome(table, measures, left_out, curves or {})
