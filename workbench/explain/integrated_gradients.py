@@ -176,7 +176,7 @@ def _start(
     if not isinstance(background, Cohort):
         message = f"background {background!r} must be a cohort, best the one the model was trained on; its mean image is the baseline."
         raise InputError(message)
-    mean = _mean_image(task, background)
+    mean = mean_image(task, background)
 
     def begin(batch: Batch) -> torch.Tensor:
         if batch.inputs.shape[1:] != mean.shape:
@@ -200,7 +200,7 @@ def _filled(images: torch.Tensor, name: str) -> torch.Tensor:
     return level.reshape(*images.shape[:2], *[1] * (images.dim() - 2)).expand(images.shape)
 
 
-def _mean_image(task: Task, background: Cohort) -> torch.Tensor:
+def mean_image(task: Task, background: Cohort) -> torch.Tensor:
     """Average a cohort as the network sees it, in float64, a batch at a time."""
     total: torch.Tensor | None = None
     for start in range(0, len(background), task.batch_size):
