@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+import pandas as pd
 
 from workbench.errors import EvidenceWarning, InputError
 from workbench.explain.attributions import SATURATED, Attributions, Source
@@ -157,7 +158,7 @@ def _attributions(
     recipe = model.preprocessing
     return Attributions(
         maps=whole.maps, ids=tuple(cohort.ids), method=method, settings=told, targets=targets,
-        classes=tuple(model.classes), scores=scores, table=cohort.table[kept].assign(**findings),
+        classes=tuple(model.classes), scores=scores, table=cohort.table[kept].join(pd.DataFrame(findings, index=cohort.table.index)),
         attributes=cohort.attributes, provenance=made, errors=whole.errors,
         preprocessing=recipe if isinstance(recipe, Preprocessing) else None, explained=explained(target, model),
         source=Source(cohort, target, settings),
