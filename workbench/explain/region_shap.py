@@ -258,7 +258,7 @@ def _told(regions: Any) -> Any:
 
 
 def _filling(
-    task: Task, fill: Any, background: Cohort | None
+    task: Task, fill: Any, background: Any
 ) -> tuple[Callable[[torch.Tensor], Fill], dict[str, Any], dict[str, Provenance]]:
     """Return what covers a batch's images, how the record tells it, and where it came from."""
     if background is None:
