@@ -11,6 +11,7 @@ from torch import nn
 
 from workbench.errors import EvidenceWarning, InputError
 from workbench.explain.attribute import explain
+from workbench.explain.fill import fill_images
 from workbench.explain.target import Margin, Over
 
 METHOD = "integrated-gradients"
@@ -179,6 +180,17 @@ def test_the_mean_image_of_a_background_is_a_baseline(shape, make_model, make_co
     assert (maps.settings["background"], maps.settings["baseline"]) == ("cohort", "mean image of the background")
 
 
+@pytest.mark.parametrize("shape", [(2, 6, 6), (1, 4, 5, 6)])
+@pytest.mark.parametrize("baseline", ["blur", 0, 0.5, "image"])
+def test_anything_that_can_fill_a_whole_image_is_a_baseline(shape, baseline, make_model, make_cohort) -> None:
+    cohort = make_cohort(3, shape=shape)
+    fill = cohort.images()[2] if baseline == "image" else baseline
+    begin = fill_images(torch.from_numpy(cohort.images()), fill).numpy()
+    maps = explain(make_model(Power(2, (1.0,) * shape[0])), cohort, METHOD, target="yes", baseline=fill)
+    assert np.allclose(maps.maps, (cohort.images() ** 2 - begin**2).sum(1), atol=1e-4)
+    assert str(maps.settings["baseline"]).startswith(str(baseline))
+
+
 def test_an_image_that_is_its_own_baseline_has_no_evidence_and_no_relative_gap(make_model, make_cohort) -> None:
     maps = explain(make_model(smooth_net()), make_cohort(np.full((2, 1, 8, 8), 3, np.float32)), METHOD)
     assert maps.flags == ("no evidence", "no evidence")
@@ -228,6 +240,9 @@ def test_half_precision_gives_the_map_of_full_precision(dtype: torch.dtype, make
     ("chosen", "said"),
     [
         ({"baseline": "blak"}, "baseline 'blak' is unknown; did you mean 'black'"),
+        ({"baseline": "inpaint"}, "baseline 'inpaint' is unknown"),
+        ({"baseline": float("nan")}, "must be one of black, mean, blur, a finite number"),
+        ({"baseline": np.zeros((1, 4, 5))}, r"has the shape \(1, 4, 5\)"),
         ({"steps": 0}, "steps 0 must be a whole number of at least 1"),
         ({"steps": 50, "max_steps": 40}, "max_steps 40 must be a whole number of at least 50"),
         ({"tolerance": 0}, "tolerance 0 must be a number above 0"),

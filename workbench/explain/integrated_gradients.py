@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 
 from workbench.cohorts.cohort import Cohort
 from workbench.errors import EvidenceWarning, InputError, unknown_name
+from workbench.explain.fill import EVERYWHERE, check_fill, fill_images, told_fill
 from workbench.explain.gradients import check_whole, gradients_at
 from workbench.explain.task import Part
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
-BASELINES = ("black", "mean", "blur")
-
 
 def integrated_gradients(
     task: Task,
     *,
-    baseline: str | None = None,
+    baseline: str | float | np.ndarray | None = None,
     background: Cohort | None = None,
     steps: int = 30,
     max_steps: int = 270,
@@ -44,9 +42,10 @@ def integrated_gradients(
 
     Parameters
     ----------
-    baseline : what stands for "nothing to see": ``"black"`` (each image's smallest value; the default), ``"mean"`` (its
-        mean value) or ``"blur"`` (the image without detail). The map says what differs from this baseline: with
-        ``"black"``, dark pixels never get evidence (Sturmfels et al. 2020, doi:10.23915/distill.00022).
+    baseline : what stands for "nothing to see": ``"black"`` (each image's and channel's smallest value; the default),
+        ``"mean"``, ``"blur"`` (the image without detail), a number, or an image ``(C, *spatial)``, the last two as the
+        network sees them (:func:`~workbench.explain.fill.fill_images`). The map says what differs from the baseline:
+        with ``"black"``, dark pixels never get evidence (Sturmfels et al. 2020, doi:10.23915/distill.00022).
     background : a cohort whose mean image is the baseline, in place of `baseline`.
     steps : gradients an image at first, at least 1; each costs about two forward passes. The paper takes 20 to 300.
     max_steps : never more than these.
@@ -162,16 +161,17 @@ def _sums(maps: np.ndarray) -> np.ndarray:
 
 
 def _start(
-    task: Task, baseline: str | None, background: object
+    task: Task, baseline: str | float | np.ndarray | None, background: object
 ) -> tuple[Callable[[Batch], torch.Tensor], dict[str, Any]]:
     """Return what gives the baselines ``(n, C, *spatial)`` of a batch, float32, and how the record tells them."""
     if background is None:
-        name = baseline or "black"
-        if name not in BASELINES:
-            raise unknown_name("baseline", name, BASELINES)
-        return lambda batch: _filled(batch.inputs.float(), name), {"baseline": name}
+        fill = "black" if baseline is None else baseline
+        if isinstance(fill, str) and fill not in EVERYWHERE:
+            raise unknown_name("baseline", fill, EVERYWHERE)
+        check_fill(fill, known=EVERYWHERE)
+        return lambda batch: fill_images(batch.inputs.float(), fill), {"baseline": told_fill(fill)}
     if baseline is not None:
-        message = f"baseline {baseline!r} and background= both say where the path begins; give one of them."
+        message = "baseline and background both say where the path begins; give one of them."
         raise InputError(message)
     if not isinstance(background, Cohort):
         message = f"background {background!r} must be a cohort, best the one the model was trained on; its mean image is the baseline."
@@ -190,18 +190,13 @@ def _start(
     return begin, {"baseline": "mean image of the background", "background": background.name}
 
 
-def _filled(images: torch.Tensor, name: str) -> torch.Tensor:
-    """Return images without anything to see, on each image's and channel's own level, float32 like `images`."""
-    if name == "blur":
-        sigmas = (0, 0, *(length / 8 for length in images.shape[2:]))
-        return torch.from_numpy(gaussian_filter(images.cpu().numpy(), sigmas, mode="nearest")).to(images.device)
-    pixels = images.flatten(2)
-    level = pixels.amin(2) if name == "black" else pixels.mean(2)
-    return level.reshape(*images.shape[:2], *[1] * (images.dim() - 2)).expand(images.shape)
-
-
 def mean_image(task: Task, background: Cohort) -> torch.Tensor:
-    """Average a cohort as the network sees it, in float64, a batch at a time."""
+    """Average a cohort as the network sees it: ``(C, *spatial)``, float32 on its device; read a batch at a time.
+
+    Raises
+    ------
+    InputError : where the cohort holds no image.
+    """
     total: torch.Tensor | None = None
     for start in range(0, len(background), task.batch_size):
         part = task.inputs(background.ids[start : start + task.batch_size], background)
