@@ -61,14 +61,14 @@ def tokens_on_grid(length: int, spatial: Sequence[int], found: Survey, *, batch_
 
 
 def _equal_patches(length: int, spatial: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the grid of square patches with the fewest tokens in front; an exact division of the image comes first."""
+    """Return the grid of square or cubic patches that divide the image, with the fewest tokens in front."""
     found = []
-    for patch in range(1, max(spatial) + 1):
+    for patch in range(1, min(spatial) + 1):
         grid = tuple(size // patch for size in spatial)
         prefix = length - math.prod(grid)
-        if min(grid) >= 1 and math.prod(grid) > 1 and 0 <= prefix <= PREFIX:
-            found.append((any(size % patch for size in spatial), prefix, grid))
-    return [min(found)[2]] if found else []
+        if not any(size % patch for size in spatial) and math.prod(grid) > 1 and 0 <= prefix <= PREFIX:
+            found.append((prefix, grid))
+    return [min(found)[1]] if found else []
 
 
 def _any_patches(length: int, spatial: Sequence[int]) -> list[tuple[int, ...]]:
