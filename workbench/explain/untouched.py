@@ -33,7 +33,8 @@ def untouched(network: torch.nn.Module) -> Iterator[None]:
     Put back, also when the block raises: train or evaluation mode of every submodule, ``requires_grad`` of every
     parameter, every buffer (a layer may count or average even in evaluation mode), the states of the random
     generators of Python, NumPy and torch, and torch's switches. Gradients are asked for by ``torch.autograd.grad``,
-    which never writes ``.grad``; hooks are removed by who sets them; ``inplace`` flags are not touched at all.
+    which never writes ``.grad``; that of the parameters is laid aside all the same, since a function of the user's own
+    may call ``backward``. Hooks are removed by who sets them; ``inplace`` flags are not touched at all.
 
     Frozen parameters are what makes an explanation cheap: autograd then records only what follows a tensor that
     itself asks for a gradient. The block works under ``torch.no_grad`` and ``torch.inference_mode``. Modules that were
@@ -43,7 +44,7 @@ def untouched(network: torch.nn.Module) -> Iterator[None]:
     modules = list(network.modules())
     modes = [(module, module.training) for module in modules]
     compiled = [(m, m._compiled_call_impl) for m in modules if getattr(m, "_compiled_call_impl", None) is not None]
-    asked = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    asked = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the global state is what is put back
     devices = sorted({p.device.index or 0 for p in network.parameters() if p.is_cuda})
@@ -57,7 +58,8 @@ def untouched(network: torch.nn.Module) -> Iterator[None]:
                     module.training = False
             for module, _ in compiled:
                 module._compiled_call_impl = None
-            for parameter, wanted in asked:
+            for parameter, wanted, _ in asked:
+                parameter.grad = None
                 if wanted:
                     parameter.requires_grad_(False)
             yield
@@ -67,7 +69,8 @@ def untouched(network: torch.nn.Module) -> Iterator[None]:
             module.training = training
         for module, implementation in compiled:
             module._compiled_call_impl = implementation
-        for parameter, wanted in asked:
+        for parameter, wanted, gradient in asked:
+            parameter.grad = gradient
             if parameter.requires_grad != wanted:
                 parameter.requires_grad_(wanted)
         with torch.no_grad():
