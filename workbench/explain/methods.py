@@ -107,7 +107,7 @@ def register(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     Raises
     ------
-    InputError : where a method of Workbench has this name.
+    InputError : where a method of Workbench has this name, or the name is no text.
 
     Examples
     --------
@@ -117,6 +117,9 @@ def register(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     ...     score = network(images).gather(1, target[:, None]).sum()
     ...     return torch.autograd.grad(score, images)[0]
     """
+    if not isinstance(name, str) or not name:
+        message = f'the name {name!r} must be text: @wb.explain.register("my-method") above the function.'
+        raise InputError(message)
     if name in BUILT_IN or name in ALSO_CALLED:
         message = f"{name!r} is a method of Workbench; register yours under another name."
         raise InputError(message)

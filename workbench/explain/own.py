@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from workbench.explain.task import Batch, Explain, Task
 
 
-def own_method(name: str, function: Callable[..., Any]) -> Method:
+def own_method(name: str, function: Any) -> Method:
     """Make `function` a method; its keyword settings stay its own."""
+    if not callable(function):
+        message = (
+            f"method {name!r} must be a function (network, images, target) -> maps, not a {type(function).__name__}."
+        )
+        raise InputError(message)
     positional = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY]
     if len(positional) < 3:
         message = f"method {name!r} must take (network, images, target) and give maps; it takes {inspect.signature(function)}."
@@ -93,12 +98,16 @@ def _maps(name: str, call: Callable[..., Any], network: Scores, batch: Batch, ch
 def _checked(name: str, given: Any, images: torch.Tensor, ids: list[str]) -> np.ndarray:
     """Return maps ``(n, *spatial)``, channels summed; whatever does not fit is refused by name."""
     try:
-        maps = torch.as_tensor(given).detach().float().cpu().numpy()
+        tensor = torch.as_tensor(given).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         message = (
             f"method {name!r} gave a {type(given).__name__}; it must give a tensor or array of maps (n, *spatial)."
         )
         raise InputError(message) from error
+    if tensor.is_complex():
+        message = f"method {name!r} gave complex numbers; it must give real ones, such as their magnitude."
+        raise InputError(message)
+    maps = tensor.float().cpu().numpy()
     wanted = (len(images), *images.shape[2:])
     if maps.shape == tuple(images.shape):
         maps = maps.sum(axis=1)
