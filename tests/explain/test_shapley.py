@@ -212,6 +212,14 @@ def test_sampling_stops_at_the_error_asked_for_and_keeps_each_targets_own_answer
     assert (both.errors[:, 1] < 1e-12).all()
 
 
+def test_the_error_stays_right_when_it_decides_when_to_stop() -> None:
+    scores = network_like(14, seed=3)
+    runs = estimates(scores, seeds=80, error=0.06, samples=4096)
+    z = np.array([(run.values - exact_shapley(scores)) / run.errors for run in runs])
+    assert len({run.evaluations for run in runs}) > 2
+    assert 0.92 < (np.abs(z) < 1.96).mean() < 0.97
+
+
 def test_no_coalition_is_scored_twice() -> None:
     seen: set[bytes] = set()
 
