@@ -90,12 +90,12 @@ def region_shap(
     check_whole("samples", samples, least=least_samples(len(players.names)) if sampled else 1)
     if interactions and sampled:
         message = (
-            f"interactions need every coalition of the {len(players.names)} regions, and above exact={exact} they are sampled: the "
-            "error of an interaction would be about as large as itself. Give fewer regions, or raise exact (at most 16)."
+            f"interactions need every coalition of the {len(players.names)} regions, and above exact={exact} only a sample of them is "
+            f"scored. Give fewer regions, or raise exact (at most {MOST_EXACT})."
         )
         raise InputError(message)
     paired = not sampled and players.kind != SUPERPIXELS if interactions is None else interactions
-    cover, told, parents = _filling(task, fill, background)
+    cover, told, parents = filling(task, fill, background)
 
     def explain(batch: Batch) -> Part:
         output = task.evaluate(batch.inputs)
@@ -257,7 +257,7 @@ def _told(regions: Any) -> Any:
     return regions
 
 
-def _filling(
+def filling(
     task: Task, fill: Any, background: Any
 ) -> tuple[Callable[[torch.Tensor], Fill], dict[str, Any], dict[str, Provenance]]:
     """Return what covers a batch's images, how the record tells it, and where it came from."""
