@@ -48,7 +48,7 @@ def guided_backprop(task: Task) -> Explain:
     ------
     InputError : where the network runs no ReLU at all, so that there is nothing to guide.
     """
-    warnings.warn(CAUTION, EvidenceWarning, stacklevel=3)
+    warnings.warn(CAUTION, EvidenceWarning, stacklevel=4)
 
     def explain(batch: Batch) -> Part:
         with GuidedReLUs() as seen:

@@ -75,7 +75,7 @@ def integrated_gradients(
                 f"some maps by integrated gradients miss their score by more than {tolerance:.0%} after {used.max():.0f} steps: see "
                 "relative_gap in to_frame(). Raise max_steps, or trust these maps less."
             )
-            warnings.warn(message, EvidenceWarning, stacklevel=3)
+            warnings.warn(message, EvidenceWarning, stacklevel=4)
         gap = _sums(maps) - rise
         relative = np.divide(np.abs(gap), np.abs(rise), out=np.full(rise.shape, np.nan), where=rise != 0)
         return Part(
