@@ -46,24 +46,32 @@ class Study:
     _ready: dict[int, tuple[torch.nn.Module, Explain]] = field(default_factory=dict)
     _fixed: list[tuple[list[str], Chosen]] = field(default_factory=list)
 
-    def batches(self, label: str) -> Iterator[tuple[Batch, Chosen, np.ndarray]]:
+    def batches(self, label: str, *, ids: Sequence[str] | None = None) -> Iterator[tuple[Batch, Chosen, np.ndarray]]:
         """Yield images as the network sees them, what was explained of each, and their maps ``(n, *spatial)``.
 
         The network is watched over as in :func:`workbench.explain`; between two batches it is as it was.
+
+        Parameters
+        ----------
+        label : of the progress bar.
+        ids : some of the images, in this order; by default all. The study itself, and with it what a method makes of
+            its cohort, stays whole.
 
         Raises
         ------
         InputError : where the model gives other scores than were explained: it is another model, or has changed.
         """
+        wanted = self.cohort if ids is None else self.cohort.subset(ids)
+        places = self.cohort.table.index.get_indexer(wanted.table.index)
         done = 0
-        with untouched(self.task.network), live(label, len(self.cohort), keep=False) as shown:
-            for batch in self.task.batches():
+        with untouched(self.task.network), live(label, len(wanted), keep=False) as shown:
+            for batch in replace(self.task, cohort=wanted).batches():
                 output = self.task.evaluate(batch.inputs)
                 chosen = self.task.choose(output, batch.ids)
-                rows = slice(done, done + len(batch.ids))
+                rows = places[done : done + len(batch.ids)]
                 self._check_same(batch.ids, chosen.scores(output)[0].cpu().numpy(), rows)
                 yield batch, chosen, np.asarray(self.attributions.maps[rows])
-                done = rows.stop
+                done += len(batch.ids)
                 shown.advance(len(batch.ids))
 
     def again(self, batch: Batch, chosen: Chosen, network: torch.nn.Module | None = None) -> np.ndarray:
@@ -105,7 +113,7 @@ class Study:
         regions = None if chosen.regions is None else chosen.regions[:, rows]
         return type(chosen)(chosen.indices[:, rows], chosen.against[:, rows], regions, chosen.saturated[:, rows])
 
-    def _check_same(self, ids: list[str], scores: np.ndarray, rows: slice) -> None:
+    def _check_same(self, ids: list[str], scores: np.ndarray, rows: np.ndarray) -> None:
         told = self.attributions.scores[rows]
         far = np.abs(scores - told) > SAME_SCORE * np.maximum(1, np.abs(told))
         if far.any():
