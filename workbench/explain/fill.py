@@ -156,6 +156,41 @@ class Fill:
             return torch.where(hidden[:, None], behind, images)
         return torch.lerp(images, behind, hidden[:, None].to(images))
 
+    def patches(self, rows: np.ndarray, boxes: np.ndarray) -> list[torch.Tensor]:
+        """Return what stands in boxes of the images, ``(C, *sides)`` each: written over a copy, it hides the box.
+
+        Many at once are inpainted faster than one after the other.
+
+        Parameters
+        ----------
+        rows : int64 ``(m,)``, the image that each box lies in.
+        boxes : int64 ``(m, axes, 2)``, first pixel and one past the last along each axis.
+        """
+        if self.everywhere is not None:
+            places = [(row, slice(None), *_slices(box)) for row, box in zip(rows.tolist(), boxes.tolist(), strict=True)]
+            return [self.everywhere[place] for place in places]
+        # Only the pixels next to a box decide what is painted into it: boxes of one form are cut out with these.
+        first = np.maximum(boxes[:, :, 0] - 1, 0)
+        around = np.stack([first, np.minimum(boxes[:, :, 1] + 1, self.images.shape[2:])], axis=2)
+        inside = boxes - first[:, :, None]
+        forms = np.concatenate([around[:, :, 1:] - around[:, :, :1], inside], axis=2)
+        painted: list[torch.Tensor] = [torch.empty(0)] * len(boxes)
+        for form in np.unique(forms, axis=0):
+            alike = np.flatnonzero((forms == form).all((1, 2)))
+            hole = (slice(None), *_slices(form[:, 1:].tolist()))
+            cuts = [self.images[(rows[one], slice(None), *_slices(around[one].tolist()))] for one in alike.tolist()]
+            hidden = torch.zeros((len(alike), *form[:, 0].tolist()), dtype=torch.bool, device=self.images.device)
+            hidden[hole] = True
+            for one, patch in zip(
+                alike.tolist(), inpaint(torch.stack(cuts), hidden)[(slice(None), *hole)], strict=True
+            ):
+                painted[one] = patch
+        return painted
+
+
+def _slices(box: list[list[int]]) -> list[slice]:
+    return [slice(first, last) for first, last in box]
+
 
 def inpaint(images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     """Fill hidden pixels smoothly from those around them: noiseless linear imputation (Rong et al. 2022).
