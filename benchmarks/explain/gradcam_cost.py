@@ -1,6 +1,6 @@
-"""What does a heat map cost, in forward passes, beside captum's, MONAI's and shap's? Prints two Markdown tables.
+"""What do expected gradients cost, in forward passes, beside shap's? Prints a Markdown table.
 
-    nice python benchmarks/explain/gradcam_cost.py [--images 16] [--batch 4] [--repeats 7] [--size 224]
+    nice python benchmarks/explain/gradcam_cost.py [--repeats 7]
 
 CPU seconds of this process on one thread; the contestants take turns within each repeat, so that load on the machine
 meets all of them; ratios are medians over repeats of the ratio to the forward pass of the same repeat.
@@ -26,29 +26,15 @@ from workbench.provenance import Provenance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LAYERS = {"DenseNet121": "class_layers.relu", "ResNet18": "layer4"}
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("images", 16), ("batch", 4), ("repeats", 7), ("size", 224)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    images = torch.randn(options.images, 1, options.size, options.size, generator=torch.Generator().manual_seed(0))
-    print(f"## Grad-CAM, {options.images} images of {options.size}², batches of {options.batch}\n")
-    print(
-        "| network | forward, ms an image | layer found by itself | layer named | one image, found | captum | MONAI |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for name, network in networks().items():
-        seconds = take_turns(gradcam_contest(name, network, images, options.batch), options.repeats)
-        forward = median(seconds["forward"]) / options.images * 1e3
-        columns = [f"{ratio(seconds, who):.2f}" for who in ("found", "named", "single", "captum", "monai")]
-        print(f"| {name} | {forward:.0f} | {' | '.join(columns)} |", flush=True)
-    print("\n## Expected gradients, one image, 50 samples, 64² ResNet18\n")
+    print("## Expected gradients, one image, 50 samples, 64² ResNet18\n")
     print("| | CPU s | forward passes |\n|---|---|---|")
     seconds = take_turns(shap_contest(networks()["ResNet18"]), options.repeats)
     for who in ("workbench", "shap, one output", "shap, both outputs"):
@@ -62,32 +48,6 @@ def networks() -> dict[str, torch.nn.Module]:
     return {
         "DenseNet121": DenseNet121(2, 1, 2).eval(),
         "ResNet18": resnet18(spatial_dims=2, n_input_channels=1, num_classes=2, conv1_t_stride=2).eval(),
-    }
-
-
-def gradcam_contest(name: str, network: torch.nn.Module, images: torch.Tensor, batch: int) -> dict[str, Callable]:
-    from captum.attr import LayerGradCam
-    from monai.visualize import GradCAM
-
-    layer = LAYERS[name]
-    captum, monai = LayerGradCam(network, network.get_submodule(layer)), GradCAM(network, layer)
-    model, cohort = as_model(network, images), as_cohort(images)
-    first = cohort.subset(cohort.ids[:1])
-
-    def forward(many: torch.Tensor = images) -> None:
-        with torch.inference_mode():
-            for part in many.split(batch):
-                network(part)
-
-    return {
-        "forward": forward,
-        "found": lambda: explain(model, cohort, batch_size=batch),
-        "named": lambda: explain(model, cohort, batch_size=batch, layer=layer),
-        "captum": lambda: [captum.attribute(part, 1, relu_attributions=True) for part in images.split(batch)],
-        # MONAI mixes the images of a batch unless the class is given.
-        "monai": lambda: [monai(part, class_idx=1) for part in images.split(batch)],
-        "forward of single": lambda: [forward(images[:1]) for _ in range(4)],
-        "single": lambda: [explain(model, first) for _ in range(4)],
     }
 
 
@@ -124,8 +84,7 @@ def take_turns(contestants: dict[str, Callable], repeats: int) -> dict[str, list
 
 
 def ratio(seconds: dict[str, list[float]], who: str) -> float:
-    against = seconds["forward of single" if who == "single" else "forward"]
-    return median(own / forward for own, forward in zip(seconds[who], against, strict=True))
+    return median(own / forward for own, forward in zip(seconds[who], seconds["forward"], strict=True))
 
 
 def as_model(network: torch.nn.Module, images: torch.Tensor) -> SimpleNamespace:
