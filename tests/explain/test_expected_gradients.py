@@ -194,8 +194,15 @@ def test_where_memory_runs_out_smaller_batches_give_the_same_maps(make_model, ma
         explain(make_model(Cramped(0)), cohort, "shap", samples=20)
 
 
-@pytest.mark.parametrize(("wrong", "told"), [({"error": 0}, "error 0 must be a number above 0"), ({"samples": 1}, "samples 1 must be")])  # fmt: skip
-def test_numbers_out_of_range_are_refused(wrong, told, make_model, make_cohort) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"error": 0}, "error 0 must be a number above 0"),
+        ({"samples": 1}, "samples 1 must be"),
+        ({"background": "train"}, "background 'train' must be a cohort"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(wrong, told, make_model, make_cohort) -> None:
     with pytest.raises(InputError, match=told):
         explain(make_model(small_net()), make_cohort(4, shape=(1, 12, 12)), "shap", **wrong)
 

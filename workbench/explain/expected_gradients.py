@@ -12,7 +12,7 @@ import torch
 from workbench.errors import EvidenceWarning, InputError
 from workbench.explain.gradients import check_whole, generator_of, gradients_at
 from workbench.explain.memory import Fitting
-from workbench.explain.references import reference_bank
+from workbench.explain.references import check_background, reference_bank
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def expected_gradients(
     if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < np.inf):
         message = f"error {error!r} must be a number above 0 (0.1: a tenth of the map's root-mean-square), or None for a fixed number of samples."
         raise InputError(message)
+    check_background(background)
     bank = reference_bank(task, background or task.cohort, size=background_size, seed=seed)
     patients = dict(zip(task.cohort.ids, task.cohort.patients, strict=True))
     used = "the cohort itself" if background is None else background.name

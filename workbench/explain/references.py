@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from workbench.cohorts.cohort import Cohort
 from workbench.errors import InputError
 from workbench.explain.memory import Fitting
 
 if TYPE_CHECKING:
-    from workbench.cohorts.cohort import Cohort
     from workbench.explain.target import Chosen
     from workbench.explain.task import Task
 
@@ -48,6 +48,13 @@ class Bank:
         """Return what some references score when asked what image number `image` of a batch is, float64 ``(T, rows)``."""
         asked = chosen.scores(self.outputs[torch.from_numpy(rows)], np.full(len(rows), image))
         return asked.double().cpu().numpy()
+
+
+def check_background(background: object) -> None:
+    """Refuse what is no cohort; None stands for the explained cohort itself."""
+    if background is not None and not isinstance(background, Cohort):
+        message = f"background {background!r} must be a cohort, best the one the model was trained on; its images are the references."
+        raise InputError(message)
 
 
 def reference_bank(task: Task, background: Cohort, *, size: int, seed: int) -> Bank:
