@@ -30,7 +30,9 @@ BUILT_IN = {
     "integrated-gradients": ("integrated_gradients", "integrated_gradients"),
     "guided-backprop": ("guided_backprop", "guided_backprop"),
     "shap": ("expected_gradients", "expected_gradients"),
+    "partition-shap": ("partition_shap", "partition_shap"),
     "region-shap": ("region_shap", "region_shap"),
+    "occlusion": ("occlusion", "occlusion"),
 }
 ALSO_CALLED = {
     "expected-gradients": "shap",
