@@ -120,6 +120,13 @@ def test_proportions_of_single_images_get_wilsons_interval():
     assert (low[0], high[0]) == pytest.approx((known.low, known.high))
 
 
+def test_numbers_and_proportions_stand_side_by_side():
+    numbers, hits = np.random.default_rng(0).normal(90, 5, size=12), np.arange(12) % 3 == 0
+    together = means(np.column_stack([numbers, hits]), np.arange(12), proportion=[False, True])
+    alone = [means(numbers, np.arange(12)), means(hits, np.arange(12), proportion=True)]
+    assert both_bounds(together) == pytest.approx(np.concatenate([np.array(e.intervals()) for e in alone], 1).ravel())
+
+
 def test_images_that_all_tell_the_same_count_as_one():
     hits = np.repeat([1.0, 0.0, 1.0, 1.0], 1)
     alone = both_bounds(means(hits, np.arange(4), proportion=True))

@@ -122,6 +122,7 @@ class Estimates:
             binomial = self.shares * (1 - self.shares) / _positive(self.variances)
             size = binomial * (z / _t_quantile(z, self.freedoms)) ** 2
         size = np.where(np.isnan(size), self.kish, np.clip(size, self.kish, self.counts))
+        size = np.where(self.proportion, size, np.nan)
         low, high = _wilson(self.shares, size, np.broadcast_to(z, self.shares.shape))
         down, up = self.shares - low, high - self.shares
         gap, twice = self.shares[0] - self.shares[1], 2 * self.correlation
