@@ -214,3 +214,24 @@ def test_a_layer_that_runs_twice_counts_with_its_last_run(make_model, make_cohor
     cohort = make_cohort(2, shape=(1, 4, 4))
     found = explain(make_model(Twice()), cohort, "hirescam", target="yes", layer="conv")
     assert np.allclose(found.maps, 4 * cohort.images()[:, 0] / 16, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "scorecam"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_hook_is_left_on_the_network_or_on_all_modules(method: str, fails: bool, make_model, make_cohort) -> None:
+    class Failing(Branches):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            if fails and self.conv._forward_hooks:
+                raise RuntimeError("on purpose")
+            return super().forward(inputs)
+
+    net = Failing()
+    model, cohort = make_model(net), make_cohort(2)
+    if fails:
+        with pytest.raises(RuntimeError, match="on purpose"):
+            explain(model, cohort, method, layer="conv")
+    else:
+        explain(model, cohort, method, target="each")
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    assert not torch.nn.modules.module._global_forward_hooks
+    assert not torch.nn.modules.module._global_forward_pre_hooks

@@ -299,3 +299,25 @@ def test_monais_vit_is_explained(projection, classification, axes, flash, make_m
     assert all(found.maps.shape == (2, *shape) and found.maps.any() for found in maps.values())
     coarse = maps["rollout"].maps.sum(tuple(range(1, axes + 1))) / 8**axes
     assert np.allclose(coarse, 1, atol=1e-5) != classification  # else the class token keeps its share
+
+
+class Windows(nn.Module):
+    """Attention within the left and the right half of the image, as in a Swin transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = ByHand()
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        parts = tokens.unflatten(1, (3, 2, 2)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
+        parts = self.attend(parts).unflatten(1, (3, 2)).unflatten(0, (len(tokens), 2))
+        return parts.transpose(1, 2).flatten(1, 3)
+
+
+def test_attention_within_windows_cannot_be_rolled_out_but_has_maps(make_model, make_cohort) -> None:
+    torch.manual_seed(0)
+    net = Transformer(nn.Sequential(Block(Windows()), Block(Windows())), prefix=0).eval()
+    model, cohort = make_model(net), make_cohort(2, shape=(1, 24, 32))
+    with pytest.raises(InputError, match="over 6 tokens, not over all"):
+        explain(model, cohort, "rollout")
+    assert explain(model, cohort, "hirescam").maps.any()

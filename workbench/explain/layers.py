@@ -135,10 +135,11 @@ class Layers:
         return looks
 
     def _found(self, found: Survey) -> str:
-        if found.grids and found.dense:
-            fewest = min(math.prod(seen.shape[2:]) for seen in found.grids)
-            return [seen.name for seen in found.grids if math.prod(seen.shape[2:]) == fewest][-1]
-        last = found.grids[-1] if found.grids else None
+        grids = found.grids
+        if found.dense and grids:
+            fewest = min(math.prod(seen.shape[2:]) for seen in grids)
+            grids = [seen for seen in grids if math.prod(seen.shape[2:]) == fewest]
+        last = grids[-1] if grids else None
         later = found.tokens[-1] if found.tokens else None
         if later and last and (last.form == "frames" or last.when > later.when):
             later = None

@@ -115,12 +115,8 @@ def _weighted(scores: torch.Tensor, matrices: Sequence[torch.Tensor], length: in
 
 def _heads(matrix: torch.Tensor, images: int, length: int) -> torch.Tensor:
     """Return attention as float32 ``(n, heads, L, L)``, images first."""
-    if matrix.shape[-1] != length or matrix.shape[:-2].numel() % images:
-        message = (
-            f"an attention of {tuple(matrix.shape)} is not over all {length} tokens of the image (windows? several scales?), so "
-            f"blocks cannot be multiplied; use method='gradcam' with a layer. {INSTEAD}"
-        )
-        raise InputError(message)
+    if matrix.shape[-1] != length:
+        raise InputError(_in_parts(matrix.shape[-1], length))
     if matrix.dim() == 4 and len(matrix) != images == matrix.shape[1]:
         matrix = matrix.transpose(0, 1)
     return matrix.float().reshape(images, -1, length, length)
@@ -142,6 +138,8 @@ def _read(score: torch.Tensor, leaving: torch.Tensor, tokens: Tokens) -> torch.T
 
 def _last_block(network: torch.nn.Module, inputs: torch.Tensor) -> tuple[str, Tokens]:
     found: Survey = survey(network, inputs)
+    if found.attentions and found.windowed:
+        raise InputError(_in_parts(found.length, None))
     if found.block is None:
         raise InputError(_without_attention(type(network).__name__))
     return found.block, tokens_on_grid(found.length, inputs.shape[2:], found, batch_axis=found.batch_axis)
@@ -151,4 +149,11 @@ def _without_attention(name: str) -> str:
     return (
         f"{name} has no block that lets all tokens of an image attend to each other, so there is nothing to roll out; "
         f"method='gradcam' works on convolutions. {INSTEAD}"
+    )
+
+
+def _in_parts(length: int, tokens: int | None) -> str:
+    return (
+        f"an attention is over {length} tokens, not over all {f'{tokens} ' if tokens else ''}of the image (windows? several scales?), "
+        f"so blocks cannot be multiplied; method='gradcam' works. {INSTEAD}"
     )

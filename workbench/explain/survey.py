@@ -42,12 +42,14 @@ class Survey:
     """What one image met on its way: outputs with positions, and the last self-attention.
 
     `block` is the outermost module that takes tokens and holds that attention and no other; `length` the number of
-    tokens it compares, `batch_axis` where in the block's input the images are.
+    tokens it compares, `batch_axis` where in the block's input the images are. `windowed` tells that some attention was
+    over fewer tokens than any module around it took.
     """
 
     grids: list[Seen] = field(default_factory=list)
     tokens: list[Seen] = field(default_factory=list)
     attentions: int = 0
+    windowed: bool = False
     block: str | None = None
     length: int = 0
     batch_axis: int = 0
@@ -83,6 +85,7 @@ class _Watch:
         self.last: tuple[_Call, ...] = ()
         self.length = 0
         self.attentions = 0
+        self.windowed = False
         self.outputs: list[Seen] = []
         self.previous: tuple[torch.Tensor, int] | None = None
 
@@ -102,7 +105,8 @@ class _Watch:
         def after(module: torch.nn.Module, _args: Any, output: Any) -> None:
             if threading.get_ident() == thread:
                 self.calls.pop()
-                self.note(self.names.get(module), first_tensor(output))
+                # Of several outputs none stands for the layer; a single one may be named and then counts.
+                self.note(self.names.get(module), output if isinstance(output, torch.Tensor) else None)
 
         handles = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
         try:
@@ -114,6 +118,7 @@ class _Watch:
     def attend(self, matrix: torch.Tensor) -> None:
         self.attentions += 1
         self.length = matrix.shape[-1]
+        self.windowed = self.windowed or not any(self.length in (call.taken or ())[:2] for call in self.calls)
         for call in self.calls:
             call.attentions += 1
         self.last = tuple(self.calls)
@@ -131,7 +136,7 @@ class _Watch:
         found = Survey(
             [seen for seen in self.outputs if seen.form != "tokens"],
             [seen for seen in self.outputs if seen.form == "tokens"],
-            attentions=self.attentions, length=self.length, dense=dense,
+            attentions=self.attentions, windowed=self.windowed, length=self.length, dense=dense,
         )  # fmt: skip
         for call in self.last:  # outermost first
             if (
