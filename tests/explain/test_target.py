@@ -9,8 +9,9 @@ from torch import nn
 
 from workbench.errors import EvidenceWarning, InputError
 from workbench.explain.attribute import explain
+from workbench.explain.carry import on_input
 from workbench.explain.methods import register
-from workbench.explain.target import Margin, Over, on_input
+from workbench.explain.target import Margin, Over
 from workbench.imaging.preprocess import Preprocessing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -11,9 +12,10 @@ import pandas as pd
 
 from workbench.errors import EvidenceWarning, InputError
 from workbench.explain.attributions import SATURATED, Attributions, Source
+from workbench.explain.chosen import Question
 from workbench.explain.gather import Gathered, InMemory, OnDisk
 from workbench.explain.methods import check_settings, find_method
-from workbench.explain.target import Question, explained, read_targets
+from workbench.explain.reading import explained, read_targets
 from workbench.explain.task import Task
 from workbench.explain.untouched import untouched
 from workbench.imaging.preprocess import Preprocessing
@@ -21,7 +23,7 @@ from workbench.progress import live
 from workbench.provenance import Provenance, digest, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from workbench.cohorts.cohort import Cohort
@@ -126,9 +128,7 @@ def _question(task: Task, method: str, settings: Mapping[str, Any]) -> dict[str,
     """Return all that the maps depend on: a folder is gone on with only for the very same."""
     from workbench.models.model import weights_digest
 
-    live_values = {key: getattr(value, "provenance", value) for key, value in settings.items()}
-    own = {key: value.content if isinstance(value, Provenance) else value for key, value in live_values.items()}
-    own = {key: digest(value) if isinstance(value, np.ndarray) else value for key, value in own.items()}
+    own = {key: _fingerprint(value) for key, value in settings.items()}
     return {
         "method": method, "settings": plain(own), "targets": [plain(one) for one in task.question.targets],
         "weights": weights_digest(task.network), "model": task.model.provenance.content,
@@ -165,12 +165,26 @@ def _attributions(
     )  # fmt: skip
 
 
+def _fingerprint(value: Any) -> Any:
+    """Return what tells a setting from another: the content of a value, the hash of an array, else the setting itself."""
+    if hasattr(value, "provenance"):
+        return value.provenance.content
+    if isinstance(value, Mapping):
+        return {str(key): _fingerprint(item) for key, item in value.items()}
+    return digest(np.asarray(value)) if hasattr(value, "shape") and hasattr(value, "dtype") else value
+
+
 def _short(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell arrays (an atlas) by shape and hash; whole they would fill the record."""
-    return {
-        key: f"array {value.shape}, {digest(value)[:12]}" if isinstance(value, np.ndarray) else value
-        for key, value in settings.items()
-    }
+    """Tell arrays (an atlas, an image to fill with) by shape and hash; whole they would fill the record."""
+    return {key: _told(value) for key, value in settings.items()}
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Mapping) and any(hasattr(item, "shape") for item in value.values()):
+        return f"{len(value)} arrays, {digest(_fingerprint(value))[:12]}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"array {tuple(value.shape)}, {_fingerprint(value)[:12]}"
+    return value
 
 
 def _warn_saturated(values: Sequence[Attributions]) -> None:

@@ -132,8 +132,19 @@ class Attributions:
 
     def map(self, image_id: str) -> np.ndarray:
         """Return one map, float32 ``(*spatial)``, on the model's input grid."""
-        heat: np.ndarray = self.maps[self._row(image_id)]
+        heat: np.ndarray = self.maps[self.row(image_id)]
         return heat
+
+    def row(self, image_id: str) -> int:
+        """Return where an image's map stands among `maps`.
+
+        Raises
+        ------
+        InputError : where the id is unknown; some that are known are named.
+        """
+        if image_id not in self.table.index:
+            raise unknown_name("image id", image_id, self.ids[:5])
+        return int(self.table.index.get_indexer(pd.Index([image_id]))[0])
 
     def on_image(self, image_id: str, spatial: Sequence[int]) -> np.ndarray:
         """Carry one map to the image's own grid: float32 ``(*spatial)``, resized linearly, padding cut off.
@@ -164,7 +175,7 @@ class Attributions:
         wanted = tuple(ids)
         rows = self.table.index.get_indexer(pd.Index(wanted, dtype=self.table.index.dtype))
         if (rows < 0).any():
-            self._row(wanted[int((rows < 0).argmax())])
+            self.row(wanted[int((rows < 0).argmax())])
         made = Provenance(
             "subset", {"maps": len(wanted)}, digest(self.provenance.content, wanted), {"attributions": self.provenance}
         )
@@ -227,11 +238,6 @@ class Attributions:
         from workbench.explain.picture import attributions_html
 
         return attributions_html(self)
-
-    def _row(self, image_id: str) -> int:
-        if image_id not in self.table.index:
-            raise unknown_name("image id", image_id, self.ids[:5])
-        return int(self.table.index.get_indexer(pd.Index([image_id]))[0])
 
     def _carried(self, heat: np.ndarray, spatial: tuple[int, ...]) -> np.ndarray:
         if self.preprocessing is not None:

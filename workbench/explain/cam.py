@@ -20,8 +20,8 @@ from workbench.explain.task import Part
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from workbench.explain.chosen import Chosen
     from workbench.explain.layers import Look, Place
-    from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
     Draw = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

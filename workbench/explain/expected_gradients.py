@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workbench.cohorts.cohort import Cohort
-    from workbench.explain.target import Chosen
+    from workbench.explain.chosen import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
 GOLDEN = (5**0.5 - 1) / 2

@@ -18,7 +18,7 @@ from workbench.explain.task import Part
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from workbench.explain.target import Chosen
+    from workbench.explain.chosen import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
 

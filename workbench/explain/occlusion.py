@@ -17,7 +17,7 @@ from workbench.explain.windows import Windows, check_sides
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workbench.explain.target import Chosen
+    from workbench.explain.chosen import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
 THIRD = 1 / 3

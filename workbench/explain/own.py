@@ -15,8 +15,8 @@ from workbench.explain.task import Part
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workbench.explain.chosen import Chosen
     from workbench.explain.methods import Method
-    from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
 

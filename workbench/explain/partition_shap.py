@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from workbench.cohorts.cohort import Cohort
+    from workbench.explain.chosen import Chosen
     from workbench.explain.fill import Fill
-    from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
 FIRST = 64  # evaluations before the first look at the values

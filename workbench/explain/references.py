@@ -13,7 +13,7 @@ from workbench.errors import InputError
 from workbench.explain.memory import Fitting
 
 if TYPE_CHECKING:
-    from workbench.explain.target import Chosen
+    from workbench.explain.chosen import Chosen
     from workbench.explain.task import Task
 
 

@@ -22,8 +22,8 @@ from workbench.provenance import digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from workbench.explain.chosen import Chosen
     from workbench.explain.regions import Regions
-    from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Explain, Task
     from workbench.provenance import Provenance
 

@@ -224,7 +224,7 @@ class _Masks:
         return labels
 
     def _carried(self, image_id: str, name: str, spatial: tuple[int, ...]) -> np.ndarray:
-        from workbench.explain.target import on_input
+        from workbench.explain.carry import on_input
 
         mask = self.cohort.mask(image_id, name)
         if mask is None:

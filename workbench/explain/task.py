@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from workbench.cohorts.cohort import Cohort
-    from workbench.explain.target import Chosen, Question
+    from workbench.explain.chosen import Chosen, Question
     from workbench.models.model import Model
     from workbench.provenance import Provenance
 
@@ -150,9 +150,10 @@ class Task:
         return values
 
     def evaluate(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Run the network without autograd, at most `batch_size` inputs at a time."""
+        """Run the network without autograd, at most `batch_size` inputs at a time; `inputs` stay as they are."""
         with torch.inference_mode():
-            return torch.cat([self.forward(part) for part in torch.split(inputs, self.batch_size)])
+            # A copy, since a network may begin with a layer that overwrites its input.
+            return torch.cat([self.forward(part.clone()) for part in torch.split(inputs, self.batch_size)])
 
     def choose(self, output: torch.Tensor, ids: Sequence[str]) -> Chosen:
         """Decide what is explained of each image, from the network's output on the images as they are.

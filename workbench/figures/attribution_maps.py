@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.errors import InputError, unknown_name
 from workbench.explain.attributions import Attributions
-from workbench.explain.methods import method_title
+from workbench.explain.titles import method_title
 from workbench.figures.figure import Figure, figure_provenance
 from workbench.figures.style import FAINT, POINTS_PER_MM, font_size, plainly, styled, width_in_mm, wrapped
 from workbench.imaging.compose import DIVERGING, SEQUENTIAL, heat_limit, overlay, to_display, to_rgb
@@ -139,7 +139,7 @@ def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) ->
     image = cohort.image(image_id)
     heats = [maps.on_image(image_id, image.shape[1:]) for maps in methods.values()]
     first = next(iter(methods.values()))
-    row = int(first.table.index.get_loc(image_id))
+    row = first.row(image_id)
     score = f"{first.scores[row]:z.1f}".replace("-", "−")
     caption = [f"true class: {first.table['label'].iloc[row]}", f"score for {first.target_names[row]} (logit): {score}"]
     at = _telling_slice(heats[0]) if image.ndim == 4 else None
@@ -157,7 +157,7 @@ def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) ->
             flat_mask = mask if at is None else mask[at]
             if flat_mask.any() and not flat_mask.all():
                 outlines[place] = flat_mask
-    flags = ["", *(maps.flags[maps.table.index.get_loc(image_id)] for maps in methods.values())]
+    flags = ["", *(maps.flags[maps.row(image_id)] for maps in methods.values())]
     return Case(pictures, outlines, flags, caption)
 
 

@@ -45,7 +45,7 @@ def explore(model: Model, cohort: Cohort, *, method: str = "gradcam", target: st
     >>> view.selected = "case-0042"  # doctest: +SKIP
     """
     from workbench.explain.methods import find_method
-    from workbench.explain.target import read_targets
+    from workbench.explain.reading import read_targets
 
     target = "predicted" if target is None else target
     read_targets(target, model, cohort)
@@ -83,7 +83,8 @@ class Explorer(anywidget.AnyWidget):
     slice_index = traitlets.Int(-1, help="Slice of a volume; -1: the middle one.").tag(sync=True)
 
     def __init__(self, model: Model, cohort: Cohort, *, method: str = "gradcam", target: str = "predicted") -> None:
-        from workbench.explain.methods import known_methods, method_title
+        from workbench.explain.methods import known_methods
+        from workbench.explain.titles import method_title
 
         self.cohort, self.model = cohort, model
         self.predictions = model.predict(cohort)

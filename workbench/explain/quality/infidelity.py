@@ -16,9 +16,9 @@ from workbench.explain.quality.removal import outcome, rows_of, score_of, with_e
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workbench.explain.chosen import Chosen
     from workbench.explain.quality.removal import Score
     from workbench.explain.quality.study import Study
-    from workbench.explain.target import Chosen
 
 # Methods whose values, summed over a part of the image, say how much of the score that part makes up.
 IN_SCORE_UNITS = frozenset({"shap", "partition-shap", "region-shap", "integrated-gradients", "input-x-gradient"})
@@ -35,6 +35,8 @@ def infidelity(study: Study, *, samples: int = 64, fill: Any = "blur", seed: int
     **As it is** it has a meaning only where map values are in units of the score and add up: SHAP, integrated
     gradients, input × gradient. For all others (the CAM family, saliency; occlusion and RISE, whose pixels each hold the
     loss of all their neighbourhood) the column is empty. Beside it stands what a map of zeros gets, the mean squared loss.
+    A map made against another baseline (SHAP's references, a black image) answers another question than the fill asks,
+    and part of its infidelity is that.
 
     **Scaled** (captum's ``normalize=True``): the map is first multiplied by the one factor that makes the number
     smallest, and the number is given as a part of the mean squared loss: 0 where the map foretells every loss up to a

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, unknown_name
-from workbench.explain.target import box_mask, on_input
+from workbench.explain.carry import box_mask, on_input
 
 if TYPE_CHECKING:
     from workbench.cohorts.cohort import Cohort

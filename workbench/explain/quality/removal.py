@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from workbench.explain.chosen import Chosen
     from workbench.explain.quality.measure import Measure
     from workbench.explain.quality.study import Study
-    from workbench.explain.target import Chosen
     from workbench.explain.task import Batch, Task
 
 Score = Callable[[torch.Tensor, np.ndarray], np.ndarray]

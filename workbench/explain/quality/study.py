@@ -10,8 +10,10 @@ import numpy as np
 
 from workbench.errors import InputError
 from workbench.explain.attributions import Source
+from workbench.explain.carry import on_input
+from workbench.explain.chosen import Question
 from workbench.explain.methods import check_settings, find_method
-from workbench.explain.target import Question, on_input, read_targets
+from workbench.explain.reading import read_targets
 from workbench.explain.task import Task
 from workbench.explain.untouched import untouched
 from workbench.progress import live
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from workbench.cohorts.cohort import Cohort
     from workbench.explain.attributions import Attributions
-    from workbench.explain.target import Chosen
+    from workbench.explain.chosen import Chosen
     from workbench.explain.task import Batch, Explain
     from workbench.models.model import Model
 
@@ -167,7 +169,7 @@ def _told_settings(attributions: Attributions) -> dict[str, Any]:
     """Return the settings that a saved value tells, so far as the method takes them as they are told."""
     known = check_settings(attributions.method, {})
     told = {key: value for key, value in attributions.settings.items() if key in known and key != "background"}
-    return {key: value for key, value in told.items() if not (isinstance(value, str) and value.startswith("array ("))}
+    return {key: value for key, value in told.items() if not (isinstance(value, str) and "array" in value)}
 
 
 @contextmanager
