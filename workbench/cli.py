@@ -1,4 +1,4 @@
-"""The verbs for a shell: ``workbench demo | lab | load | train | predict | explain | audit | figure | show-provenance``.
+"""The verbs for a shell: ``workbench demo | lab | load | train | predict | explain | trust | audit | figure | show-provenance``.
 
 Nothing heavy is imported before a verb is known, so that ``--help`` answers at once.
 """
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_train,
         _add_predict,
         _add_explain,
+        _add_trust,
         _add_audit,
         _add_figure,
         _add_show,
@@ -155,23 +156,69 @@ def _add_explain(verbs: Any) -> None:
     verb = verbs.add_parser("explain", help="make heat maps of a saved model on a saved cohort")
     verb.add_argument("model", type=Path)
     verb.add_argument("cohort", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--method", default="gradcam", help="gradcam (default) or shap")
-    verb.add_argument("--target", default="predicted", help="a class, 'predicted' (default) or 'true'")
+    verb.add_argument("--out", type=Path, required=True, help="grows as maps are made; the same command goes on")
+    verb.add_argument("--method", default="gradcam", help="gradcam (default), shap, region-shap, occlusion, …")
+    verb.add_argument("--target", default="predicted", help="a class, 'predicted' (default), 'true' or 'each'")
+    verb.add_argument("--against", default=None, metavar="CLASS", help="explain the target rather than this class")
+    verb.add_argument("--mask", default=None, help="of a segmentation: sum the target over this mask")
     verb.add_argument("--first", type=int, default=None, metavar="N", help="only the first N images")
+    verb.add_argument("--batch-size", type=int, default=16)
+    verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, e.g. samples=200")
     verb.set_defaults(run=_explain)
 
 
 def _explain(options: argparse.Namespace) -> None:
     from workbench.cohorts.cohort import Cohort
     from workbench.explain.attribute import explain
+    from workbench.explain.target import Margin, Over
     from workbench.models.model import Model
 
     cohort = Cohort.load(options.cohort)
     if options.first is not None:
         cohort = cohort.subset(cohort.ids[: options.first])
-    maps = explain(Model.load(options.model), cohort, options.method, target=options.target)
-    print(f"{maps!r}\nSaved in {maps.save(options.out)}")
+    target: Any = options.target
+    if options.against is not None:
+        target = Margin(options.target, options.against)
+    elif options.mask is not None:
+        target = Over(options.target, mask=options.mask)
+    maps = explain(
+        Model.load(options.model), cohort, options.method, target=target, batch_size=options.batch_size, out=options.out,
+        **_settings(options.set),
+    )  # fmt: skip
+    print(f"{maps!r}\nSaved in {options.out}")
+
+
+def _add_trust(verbs: Any) -> None:
+    verb = verbs.add_parser("trust", help="gather what speaks for and against saved heat maps, overall and by subgroup")
+    verb.add_argument("model", type=Path)
+    verb.add_argument("cohort", type=Path)
+    verb.add_argument("maps", type=Path, nargs="+", help="folders that `workbench explain` wrote; several are compared")
+    verb.add_argument(
+        "--by", action="append", default=[], help="attribute, or several with commas for their intersection"
+    )
+    verb.add_argument("--part", action="append", default=[], help="sanity, faithfulness, … (default: all that apply)")
+    verb.add_argument("--out", type=Path, default=None, help="folder to save the evidence in")
+    verb.set_defaults(run=_trust)
+
+
+def _trust(options: argparse.Namespace) -> None:
+    from workbench.cohorts.cohort import Cohort
+    from workbench.explain.attributions import Attributions
+    from workbench.explain.quality.trust import trust
+    from workbench.models.model import Model
+
+    by = [names[0] if len(names) == 1 else tuple(names) for names in map(_names, options.by)]
+    maps = [Attributions.load(folder) for folder in options.maps]
+    found = trust(
+        Model.load(options.model), maps, cohort=Cohort.load(options.cohort), by=by or None, parts=options.part or None
+    )
+    columns = ["method", "measure", "group", "value", "low", "high", "baseline", "n", "patients", "note"]
+    shown = found.table if by else found.table[found.table["group"] == "all"]
+    print(shown[columns].to_string(index=False, float_format="%.3f", max_colwidth=60))
+    for one in found.verdicts:
+        print(f"{one.method}: {one.answer.upper()}. {one.sentence}")
+    if options.out:
+        print(f"Saved in {found.save(options.out)}")
 
 
 def _add_audit(verbs: Any) -> None:

@@ -10,6 +10,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "attribute": ["explain"],
         "attributions": ["Attributions"],
         "methods": ["known_methods", "register"],
+        "quality.agreement": ["agreement"],
+        "quality.trust": ["trust"],
+        "region_tables": ["region_interactions", "region_table"],
         "target": ["Margin", "Over"],
     },
 )

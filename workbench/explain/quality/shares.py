@@ -11,6 +11,7 @@ from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import EDGES, edge_strength
 from workbench.explain.quality.places import checked_masks
 from workbench.explain.quality.similarity import flat
+from workbench.explain.quality.smoothness import as_smooth_as
 from workbench.progress import live
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def shares(study: Study, *, regions: Sequence[str] | None = None) -> Outcome:
     **share**: part of the map's absolute values inside the region, 0–1, beside the region's part of the area, which an
     even map reaches. **positive share**, where some map is signed: the same of what speaks for the class. **density**:
     share over part of the area, how many times as strong the map is there as an even one, beside 1 and beside the
-    density of an edge detector on the same image. The last is the shortcut detector's control: a marker is bright and
+    density of an edge detector on the same image, blurred to the map's own smoothness. The last is the shortcut detector's control: a marker is bright and
     has sharp edges, and a map that merely follows edges is strong there too; only a map that is stronger than edges are
     says that the model looks at it.
 
@@ -137,7 +138,7 @@ def _weights(
     if not regions or flat(heat[None])[0]:
         return {}
     spatial = regions[ELSEWHERE].shape
-    weights = {"share": np.abs(heat), "positive share": np.maximum(heat, 0), EDGES: edges}
+    weights = {"share": np.abs(heat), "positive share": np.maximum(heat, 0), EDGES: as_smooth_as(edges, np.abs(heat))}
     recipe = study.attributions.preprocessing
     if recipe is None:
         study.attributions.on_image(image_id, spatial)  # refuses another grid, and says what would help
