@@ -3,6 +3,7 @@ from .embedded import read_provenance as read_provenance
 from .figure import Figure as Figure
 from .figure import save as save
 from .forest_plot import forest as forest
+from .map_evidence import map_evidence as map_evidence
 from .montage import cohort_montage as cohort_montage
 from .roc_curve import roc as roc
 from .style import inches as inches
