@@ -136,3 +136,19 @@ def test_nothing_of_the_trunk_is_recorded_for_backward(make_model, make_cohort) 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         explain(make_model(net, CLASSES), make_cohort(2), layer="class_layers.relu")
     assert sum(kept) <= 2 * 4 * 4 * 16 * 8  # the last feature maps, not the 32 × 32 ones
+
+
+def test_it_equals_captum_on_volumes(make_model, make_cohort) -> None:
+    from captum.attr import LayerAttribution, LayerGradCam
+    from monai.networks.nets import DenseNet
+
+    torch.manual_seed(2)
+    net = DenseNet(3, 1, 3, init_features=8, growth_rate=4, block_config=(2, 2))
+    net(torch.randn(8, 1, 24, 32, 16))  # in train mode: batch-norm statistics other than 0 and 1
+    model, cohort = make_model(net.eval(), CLASSES), make_cohort(3, shape=(1, 24, 32, 16))
+    ours = np.concatenate([m.maps for m in explain(model, cohort, layer="features.norm5", target="each").values()])
+    peer = LayerGradCam(net, net.features.norm5)  # an in-place ReLU follows
+    theirs = [peer.attribute(model.inputs(cohort), k, relu_attributions=True) for k in range(3)]
+    fine = LayerAttribution.interpolate(torch.cat(theirs), (24, 32, 16), "trilinear").detach().numpy()[:, 0]
+    assert np.abs(ours - fine).max() <= 1e-5 * fine.max()
+    assert np.corrcoef(ours.ravel(), fine.ravel())[0, 1] >= 0.9999

@@ -94,6 +94,37 @@ def test_as_many_masks_as_channels_change_nothing_and_fewer_cost_fewer_passes(ma
     assert np.corrcoef(whole.ravel(), part.maps.ravel())[0, 1] > 0.9
 
 
+@pytest.mark.slow
+def test_an_eighth_of_the_masks_gives_nearly_the_map_of_a_trained_network(make_model, make_cohort) -> None:
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32]
+
+    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels, centres = np.arange(count) % 2, generator.uniform(8, 24, (count, 2, 1, 1))
+        away = np.hypot(y - centres[:, 0], x - centres[:, 1])
+        spots = np.where(labels[:, None, None] == 1, np.exp(-(away**2) / 20), np.exp(-((away - 6) ** 2) / 4))
+        return (4 * spots + generator.normal(size=away.shape))[:, None].astype(np.float32), labels
+
+    torch.manual_seed(0)
+    layers = [
+        [nn.Conv2d(i, o, 3, s, 1), nn.BatchNorm2d(o), nn.ReLU()] for i, o, s in ((1, 16, 2), (16, 32, 2), (32, 128, 1))
+    ]
+    net = nn.Sequential(
+        *[layer for three in layers for layer in three], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 2)
+    )
+    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    for _ in range(80):
+        images, labels = draw(32)
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(torch.from_numpy(images)), torch.from_numpy(labels)).backward()
+        optimiser.step()
+    model, cohort = make_model(net), make_cohort(draw(8)[0])
+    whole, part = (explain(model, cohort, "scorecam", masks=masks).maps for masks in (None, 16))
+    found = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(whole, part, strict=True)]
+    assert np.median(found) > 0.99
+    assert min(found) > 0.95
+
+
 def test_channels_that_look_alike_share_a_group() -> None:
     pattern = np.eye(3).repeat(4, axis=0) + np.random.default_rng(0).normal(size=(12, 3)) * 0.01
     groups = alike(pattern, 3)

