@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from workbench.explain.quality.result import Trust
 
-# mm: left of each panel, right of the last, below, above, height of the axes, one line of the legend.
-LEFT, RIGHT, BELOW, ABOVE, HIGH, LINE = 12.0, 2.0, 9.0, 5.0, 38.0, 3.7
+# mm: left of each panel, right, below, above, height of the axes, one line of the legend; from WIDE on side by side.
+LEFT, RIGHT, BELOW, ABOVE, HIGH, LINE, WIDE = 13.0, 3.0, 9.0, 5.0, 38.0, 3.7, 120.0
 DASHES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+OTHER, OTHER_DASH = "map of another patient", (0, (1, 2))
 CONTROLS = {"random order": (0, (1, 1)), "edges": (0, (3, 1.5))}
 REMOVAL = "deletion and insertion"
 PANELS = {"cascade": "rank correlation", "deletion": "deletion", "insertion": "insertion"}
@@ -48,23 +49,29 @@ def map_evidence(trust: Trust, *, width: float | str = "double", style: str = "d
         raise InputError(message)
     made = figure_provenance("map_evidence", {"style": style}, {"trust": trust.provenance})
     wide = width_in_mm(width, style)
-    side = wide / len(drawn) - LEFT - RIGHT
-    lines = len(trust.methods) + (len(CONTROLS) if REMOVAL in trust.curves else 0)
-    tall = BELOW + HIGH + ABOVE + LINE * -(-lines // 3)
+    # Side by side where there is room, else one below the other.
+    across = len(drawn) if wide >= WIDE else 1
+    side = wide / across - LEFT - RIGHT
+    lines = len(trust.methods) + ("cascade" in trust.curves) + (len(CONTROLS) if REMOVAL in trust.curves else 0)
+    columns = max(1, int(wide / 42))
+    row = BELOW + HIGH + ABOVE
+    tall = row * -(-len(drawn) // across) + LINE * -(-lines // columns)
     with styled(style):
         figure = Figure(wide, tall, style=style, provenance=made)
         for place, panel in enumerate(drawn):
-            left = place * wide / len(drawn) + LEFT
-            ax = figure.add_axes((left / wide, (tall - ABOVE - HIGH) / tall, side / wide, HIGH / tall))
+            left, top = (place % across) * wide / across + LEFT, tall - (place // across) * row
+            ax = figure.add_axes((left / wide, (top - ABOVE - HIGH) / tall, side / wide, HIGH / tall))
             if panel == "cascade":
                 _draw_cascade(ax, trust, trust.curves["cascade"])
             else:
                 _draw_removal(ax, trust, trust.curves[REMOVAL], panel)
             if len(drawn) > 1:
                 ax.text(-LEFT / side, 1.02, "abc"[place], transform=ax.transAxes, fontweight="bold", va="bottom")
-        handles = dict(zip(*reversed(figure.axes[-1].get_legend_handles_labels()), strict=True))
+        handles = {}
+        for ax in figure.axes:
+            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         legend = figure.legend(
-            handles.values(), handles.keys(), loc="lower left", bbox_to_anchor=(LEFT / wide, 0), ncols=3,
+            handles.values(), handles.keys(), loc="lower left", bbox_to_anchor=(LEFT / wide, 0), ncols=columns,
             fontsize=font_size("legend.fontsize"), borderaxespad=0.2,
         )  # fmt: skip
         for text in legend.get_texts():
@@ -90,9 +97,10 @@ def _draw_cascade(ax: Axes, trust: Trust, curve: pd.DataFrame) -> None:
         row = trust.table.query("method == @method and group == 'all' and part == 'sanity'")
         control = row["baseline"].dropna()
         if len(control):
-            ax.axhline(control.iloc[0], color=f"C{place}", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
+            ax.axhline(control.iloc[0], color=f"C{place}", linewidth=0.6, linestyle=OTHER_DASH, zorder=1)
     ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
-    ax.set(xlabel="Parameters randomised", ylabel="Rank correlation with the map", xlim=(0, 1), ylim=(-0.25, 1.03))
+    ax.plot([], [], color="0.45", linewidth=0.6, linestyle=OTHER_DASH, label=OTHER)
+    ax.set(xlabel="Parameters randomised", ylabel="Rank correlation", xlim=(0, 1), ylim=(None, 1.03))
 
 
 def _draw_removal(ax: Axes, trust: Trust, curves: pd.DataFrame, panel: str) -> None:

@@ -34,15 +34,20 @@ def trust_html(trust: Trust) -> str:
 
 
 def _rows(table: pd.DataFrame, trust: Trust) -> list[dict[Any, Any]]:
-    return [
+    """Return the rows as text; a measure with two controls is told once."""
+    rows = [
         {
             "measure": row["measure"], "value": number(row["value"], row["low"], row["high"]),
-            "baseline": number(row["baseline"]), "control": row["control"], "gain": number(row["gain"], row["gain_low"], row["gain_high"], sign=True),
-            "better": row["better"], "n": int(row["n"]), "patients": int(row["patients"]), "note": row["note"],
-            "says": trust.says.get(row["measure"], ""), "faint": bool(row["note"]),
+            "baseline": number(row["baseline"]), "control": row["control"],
+            "gain": number(row["gain"], row["gain_low"], row["gain_high"], sign=True), "better": row["better"],
+            "n": int(row["n"]), "patients": int(row["patients"]), "note": row["note"],
+            "says": trust.says.get(row["measure"], ""), "again": False,
         }
         for row in table.to_dict("records")
     ]  # fmt: skip
+    for row, before in zip(rows[1:], rows, strict=False):
+        row["again"] = row["measure"] == before["measure"]
+    return rows
 
 
 def _gap(row: dict[Any, Any]) -> dict[Any, Any]:

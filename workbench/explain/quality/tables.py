@@ -171,8 +171,9 @@ def _zeros_and_ones(values: np.ndarray) -> bool:
 
 
 def _control(measure: Measure) -> str:
-    """Name a control by what its column adds to the measure's name: ``"deletion area | edges"`` is ``"edges"``."""
-    return (measure.baseline or "").rpartition(" | ")[2]
+    """Name a control by its column: ``"deletion area | edges"`` is ``"edges"``, ``"another patient: SSIM"`` another patient."""
+    column = measure.baseline or ""
+    return column.rpartition(" | ")[2] if " | " in column else column.partition(":")[0].rpartition(", ")[2]
 
 
 def _columns(images: pd.DataFrame, names: Sequence[str | None]) -> np.ndarray:
