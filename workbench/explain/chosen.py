@@ -138,13 +138,18 @@ def _leading(target: Target) -> str | int:
 
 
 def _saturated(output: torch.Tensor, indices: np.ndarray) -> np.ndarray:
-    """Tell where the explained output is a probability (all outputs lie in 0–1) that stands within 0.001 of its limit."""
+    """Tell where the explained output is a probability that stands within 0.001 of its limit.
+
+    Outputs are taken for probabilities where all lie in 0–1 and, as a softmax's, sum to 1; a single one (which comes as
+    ``(-z, z)``) where it lies in 0–1 and is not zero itself, as that of an idle network is.
+    """
     if output.dim() > 2:
         return np.zeros(indices.shape, dtype=bool)
-    # A single logit z comes as (-z, z); its own range counts.
-    values = output[:, 1:] if output.shape[1] == 2 and torch.equal(output[:, 0], -output[:, 1]) else output
-    bounded = ((values >= 0) & (values <= 1)).all(dim=1).cpu().numpy()
+    single = output.shape[1] == 2 and torch.equal(output[:, 0], -output[:, 1])
+    values = output[:, 1:] if single else output
+    bounded = ((values >= 0) & (values <= 1)).all(dim=1)
+    alike = (values[:, 0] != 0) if single else (values.sum(dim=1) - 1).abs() < 1e-3
     magnitude = output.abs().cpu().numpy()
     picked = np.stack([magnitude[np.arange(len(magnitude)), index] for index in indices])
-    saturated: np.ndarray = ((picked < 1e-3) | (picked > 1 - 1e-3)) & bounded
+    saturated: np.ndarray = ((picked < 1e-3) | (picked > 1 - 1e-3)) & (bounded & alike).cpu().numpy()
     return saturated
