@@ -13,7 +13,19 @@ from torch import nn
 from workbench.explain.attribute import explain
 from workbench.explain.untouched import untouched
 
-METHODS = [("gradcam", {}), ("shap", {"samples": 2})]
+METHODS = [
+    *[(name, {}) for name in ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam")],
+    *[(name, {}) for name in ("saliency", "input-x-gradient", "guided-backprop")],
+    ("smoothgrad", {"samples": 2}),
+    ("integrated-gradients", {"steps": 2, "max_steps": 2, "tolerance": 1e6}),
+    ("shap", {"samples": 2}),
+    ("partition-shap", {"count": 16}),
+    ("region-shap", {"regions": "grid", "parts": (2, 2)}),
+    ("occlusion", {"window": 16}),
+    ("rise", {"masks": 32}),
+]
+# Guided backprop warns, each time, that it does not depend on the model.
+pytestmark = pytest.mark.filterwarnings("ignore:guided:workbench.errors.EvidenceWarning")
 
 
 class Noisy(nn.Module):

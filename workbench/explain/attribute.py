@@ -109,8 +109,9 @@ def explain(
                     gathered.add(answer(batch))
                     shown.advance(len(batch.ids))
         wholes = gathered.finish()
+    table = cohort.table[list(dict.fromkeys(["patient", "label", *cohort.attributes]))]
     values = [
-        _attributions(model, cohort, whole, target=one, method=name, settings=chosen)
+        _attributions(model, cohort, whole, table, target=one, method=name, settings=chosen)
         for one, whole in zip(targets, wholes, strict=True)
     ]
     if isinstance(gathered, OnDisk):
@@ -137,8 +138,9 @@ def _question(task: Task, method: str, settings: Mapping[str, Any]) -> dict[str,
 
 
 def _attributions(
-    model: Model, cohort: Cohort, whole: Gathered, *, target: Target, method: str, settings: dict[str, Any]
-) -> Attributions:
+    model: Model, cohort: Cohort, whole: Gathered, table: pd.DataFrame, *, target: Target, method: str,
+    settings: dict[str, Any],
+) -> Attributions:  # fmt: skip
     rows = dict(whole.rows)
     targets, scores = rows.pop("target").astype(np.int64), rows.pop("score").astype(np.float32)
     if not rows["saturated"].any():
@@ -153,12 +155,13 @@ def _attributions(
         {"model": model.provenance, "cohort": cohort.provenance, **whole.parents},
         seed=settings.get("seed"),
     )
-    kept = list(dict.fromkeys(["patient", "label", *cohort.attributes]))
     findings = {f"found:{key}": values for key, values in rows.items()}
+    if findings:
+        table = table.join(pd.DataFrame(findings, index=table.index))
     recipe = model.preprocessing
     return Attributions(
         maps=whole.maps, ids=tuple(cohort.ids), method=method, settings=told, targets=targets,
-        classes=tuple(model.classes), scores=scores, table=cohort.table[kept].join(pd.DataFrame(findings, index=cohort.table.index)),
+        classes=tuple(model.classes), scores=scores, table=table,
         attributes=cohort.attributes, provenance=made, errors=whole.errors,
         preprocessing=recipe if isinstance(recipe, Preprocessing) else None, explained=explained(target, model),
         source=Source(cohort, target, settings),

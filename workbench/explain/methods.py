@@ -33,12 +33,16 @@ BUILT_IN = {
     "partition-shap": ("partition_shap", "partition_shap"),
     "region-shap": ("region_shap", "region_shap"),
     "occlusion": ("occlusion", "occlusion"),
+    "rise": ("rise", "rise"),
 }
 ALSO_CALLED = {
     "expected-gradients": "shap",
     "grad-cam++": "gradcam++",
+    "hires-cam": "hirescam",
+    "layer-cam": "layercam",
     "score-cam": "scorecam",
     "eigen-cam": "eigencam",
+    "attention-rollout": "rollout",
 }
 _registered: dict[str, Method] = {}
 
