@@ -9,7 +9,7 @@ import torch
 
 from workbench.errors import InputError
 from workbench.explain.gradients import generator_of
-from workbench.explain.quality.imputation import impute
+from workbench.explain.quality.imputation import AT_ONCE, impute
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import BLURRED, BY_MAP, EDGES, RANDOM, blurred, edge_strength, random_ranks, ranks
 from workbench.explain.quality.removal import outcome, score_of, scores_of, with_evidence
@@ -113,7 +113,7 @@ def road_scores(
     places : int ``(orders, n, *spatial)``, from :func:`~workbench.explain.quality.orders.ranks`.
     fractions : parts removed, each within 0–1; at least one pixel is removed and one left.
     noise : ``(n, C, *spatial)``, added where pixels were imputed.
-    at_once : altered inputs made at a time.
+    at_once : altered inputs that go through the network together.
 
     Returns
     -------
@@ -138,7 +138,9 @@ def road_scores(
         filled = impute(inputs[rows].float(), removed)
         return torch.where(removed[:, None], filled + noise[rows], filled).to(inputs.dtype)
 
-    flat = scores_of(score, image, make=make, at_once=at_once)
+    # Some more than one batch of the network are imputed together, which shares the solver's many small steps.
+    batches = max(1, AT_ONCE // (at_once * inputs[0].numel()))
+    flat = scores_of(score, image, make=make, at_once=at_once * batches)
     return flat.reshape(n, 2, orders, len(counts)).transpose(1, 2, 0, 3)
 
 
