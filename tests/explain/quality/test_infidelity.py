@@ -61,6 +61,12 @@ def test_another_unit_changes_it_but_not_the_scaled_one(make_model, make_cohort)
     assert (found["scaled infidelity"] < 1e-5).all()
 
 
+def test_a_map_that_is_wrong_everywhere_foretells_nothing(make_model, make_cohort) -> None:
+    model, exact, _ = case(make_model, make_cohort)
+    found = infidelity(study_of(model, replace(exact, maps=-exact.maps)), fill="black").table
+    assert (found["scaled infidelity"] == 1).all()
+
+
 def test_it_is_the_papers_equation_over_the_same_boxes(make_model, make_cohort) -> None:
     model, maps, images = case(make_model, make_cohort, bent=True)
     found = infidelity(study_of(model, maps, batch_size=7), samples=30, fill="mean").table

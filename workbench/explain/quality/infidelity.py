@@ -38,10 +38,10 @@ def infidelity(study: Study, *, samples: int = 64, fill: Any = "blur", seed: int
     A map made against another baseline (SHAP's references, a black image) answers another question than the fill asks,
     and part of its infidelity is that.
 
-    **Scaled** (captum's ``normalize=True``): the map is first multiplied by the one factor that makes the number
-    smallest, and the number is given as a part of the mean squared loss: 0 where the map foretells every loss up to a
-    factor, 1 where it foretells nothing. It has a meaning for every method. Beside it stands what the same map with
-    its values at random places gets.
+    **Scaled** (captum's ``normalize=True``): the map is first multiplied by the one factor, not below zero, that makes
+    the number smallest, and the number is given as a part of the mean squared loss: 0 where the map foretells every loss
+    up to a factor, 1 where it foretells nothing or the opposite. It has a meaning for every method. Beside it stands what
+    the same map with its values at random places gets: what the size of a box alone foretells, which may be much.
 
     Each image costs `samples` forward passes.
 
@@ -91,7 +91,11 @@ def infidelities(
     from captum.metrics import infidelity as by_captum
 
     image = fill.images
-    whole = torch.from_numpy(np.asarray(score(image.clone(), np.zeros(1, np.int64))))
+
+    def asked(inputs: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(score(inputs, np.zeros(len(inputs), np.int64)))).to(image.device)
+
+    whole = asked(image.clone())
     losses: list[torch.Tensor] = []
 
     def measured(values: np.ndarray, *, normalize: bool) -> float:
@@ -107,7 +111,7 @@ def infidelities(
                 return whole
             known = next(answers, None)
             if known is None:
-                known = torch.from_numpy(np.asarray(score(altered, np.zeros(len(altered), np.int64))))
+                known = asked(altered)
                 losses.append(known)
             return known
 
@@ -122,12 +126,19 @@ def infidelities(
 
     plain = measured(heat, normalize=False)
     nothing = measured(np.zeros_like(heat), normalize=False)
-    scaled = [measured(values, normalize=True) for values in (heat, shuffled)]
-    # captum's polynomial may end a rounding error below zero.
-    parts = [max(value, 0.0) / nothing if nothing > 0 else np.nan for value in scaled]
+
+    def part(values: np.ndarray) -> float:
+        if nothing <= 0:
+            return np.nan
+        # captum's factor may be negative and make a map right that is wrong everywhere; the best one from zero up is then 0.
+        if measured(-values, normalize=False) < measured(values, normalize=False):
+            return 1.0
+        # Nor may its polynomial end a rounding error below zero.
+        return max(measured(values, normalize=True), 0.0) / nothing
+
     return {
         "infidelity": plain, "infidelity | map of zeros": nothing,
-        "scaled infidelity": parts[0], "scaled infidelity | shuffled map": parts[1],
+        "scaled infidelity": part(heat), "scaled infidelity | shuffled map": part(shuffled),
     }  # fmt: skip
 
 
