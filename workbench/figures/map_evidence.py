@@ -52,10 +52,10 @@ def map_evidence(trust: Trust, *, width: float | str = "double", style: str = "d
     # Side by side where there is room, else one below the other.
     across = len(drawn) if wide >= WIDE else 1
     side = wide / across - LEFT - RIGHT
-    lines = len(trust.methods) + ("cascade" in trust.curves) + (len(CONTROLS) if REMOVAL in trust.curves else 0)
+    entries = len(trust.methods) + ("cascade" in trust.curves) + (len(CONTROLS) if REMOVAL in trust.curves else 0)
     columns = max(1, int(wide / 42))
     row = BELOW + HIGH + ABOVE
-    tall = row * -(-len(drawn) // across) + LINE * -(-lines // columns)
+    tall = row * -(-len(drawn) // across) + LINE * -(-entries // columns)
     with styled(style):
         figure = Figure(wide, tall, style=style, provenance=made)
         for place, panel in enumerate(drawn):
@@ -67,11 +67,10 @@ def map_evidence(trust: Trust, *, width: float | str = "double", style: str = "d
                 _draw_removal(ax, trust, trust.curves[REMOVAL], panel)
             if len(drawn) > 1:
                 ax.text(-LEFT / side, 1.02, "abc"[place], transform=ax.transAxes, fontweight="bold", va="bottom")
-        handles = {}
-        for ax in figure.axes:
-            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        lines = {str(line.get_label()): line for ax in figure.axes for line in ax.get_lines()}
+        named = {label: line for label, line in lines.items() if not label.startswith("_")}
         legend = figure.legend(
-            handles.values(), handles.keys(), loc="lower left", bbox_to_anchor=(LEFT / wide, 0), ncols=columns,
+            list(named.values()), list(named), loc="lower left", bbox_to_anchor=(LEFT / wide, 0), ncols=columns,
             fontsize=font_size("legend.fontsize"), borderaxespad=0.2,
         )  # fmt: skip
         for text in legend.get_texts():
