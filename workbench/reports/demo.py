@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.assess import audit
+from workbench.clustered import means
 from workbench.errors import EvidenceWarning
 from workbench.explain.attribute import explain
-from workbench.figures import attribution_grid, forest, roc
+from workbench.explain.quality.trust import trust
+from workbench.figures import attribution_grid, forest, map_evidence, roc
 from workbench.models.train import train
 from workbench.phantoms.ideal_observer import efficiency
 from workbench.phantoms.mammography import phantom_mammography
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from workbench.audit.result import Audit
     from workbench.cohorts.cohort import Cohort
     from workbench.explain.attributions import Attributions
+    from workbench.explain.quality.result import Trust
     from workbench.models.model import Model
 
 # Only the site North uses markers: with this shortcut, in 97.5 % of its cancers and in 2.5 % of its healthy images.
 SHORTCUT = 0.95
 DISADVANTAGE = 0.6  # lesions in dense breasts keep 40 % of their contrast
 SHOWN = 4
+# Cheap ones: some thirty forward passes an image.
+EVIDENCE = {"sanity": {"stages": 3}, "faithfulness": {"steps": 5}, "localisation": {}, "shares": {}}
 LEAD = (
     "Two copies of one small network were trained on generated mammograms, in which dense tissue hides lesions. In the first cohort the lead "
     "marker that the site North lays on its films means nothing; in the second it goes with the diagnosis. Read on to see that a good AUROC "
@@ -40,11 +45,12 @@ LEAD = (
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """One way through: the test part, the model, its heat maps of every test image, and its audit."""
+    """One way through: the test part, the model, its heat maps of every test image, what speaks for them, and its audit."""
 
     test: Cohort
     model: Model
     gradcam: Attributions
+    trust: Trust
     audit: Audit
     cases: Cohort
     shap: Attributions
@@ -73,11 +79,12 @@ def demo(folder: str | Path, *, images: int | None = None, epochs: int | None = 
         fooled = _study(SHORTCUT, images=images, epochs=epochs, seed=seed)
         figures: dict[str, Any] = {
             "1-honest-maps": attribution_grid([honest.gradcam, honest.shap], honest.cases, ids=honest.cases.ids),
-            "2-honest-gaps": forest(honest.audit, metric="sensitivity"),
-            "3-honest-roc": roc(honest.audit, by="density"),
-            "4-shortcut-maps": attribution_grid([fooled.gradcam, fooled.shap], fooled.cases, ids=fooled.cases.ids),
-            "5-shortcut-gaps": forest(fooled.audit, metric="sensitivity"),
-            "6-shortcut-roc": roc(fooled.audit, by="site"),
+            "2-honest-evidence": map_evidence(honest.trust),
+            "3-honest-gaps": forest(honest.audit, metric="sensitivity"),
+            "4-honest-roc": roc(honest.audit, by="density"),
+            "5-shortcut-maps": attribution_grid([fooled.gradcam, fooled.shap], fooled.cases, ids=fooled.cases.ids),
+            "6-shortcut-gaps": forest(fooled.audit, metric="sensitivity"),
+            "7-shortcut-roc": roc(fooled.audit, by="site"),
         }
         files = _write(scratch, figures, {"honest": honest, "shortcut": fooled})
         parents = {"honest": honest.audit.provenance, "shortcut": fooled.audit.provenance}
@@ -105,10 +112,13 @@ def _study(shortcut: float, *, images: int | None, epochs: int | None, seed: int
         # The page shows each row's note; a reader of the terminal can do nothing about them.
         warnings.simplefilter("ignore", EvidenceWarning)
         found = audit(scores, by=["density", "site", "marker", ("site", "marker")])
+    gradcam = explain(model, test, "gradcam", target="cancer")
+    cancers = gradcam.subset(test.where("label == 'cancer'").ids)
     return Study(
         test=test,
         model=model,
-        gradcam=explain(model, test, "gradcam", target="cancer"),
+        gradcam=gradcam,
+        trust=trust(model, cancers, parts=EVIDENCE, seed=seed),
         audit=found,
         cases=cases,
         shap=explain(model, cases, "shap", target="cancer", background=learn, seed=seed),
@@ -143,16 +153,24 @@ def _honest_sections(honest: Study, figures: dict[str, Any]) -> list[Section]:
             ],
         ),
         Section(
+            "May these maps be believed?",
+            text="Grad-CAM of the cancers of the test part, put to the test: does it change when the model forgets what it learned, does the score fall "
+            "where the map says it comes from, and is it better than a random order or an edge detector on the same images?",
+            figure=figures["2-honest-evidence"],
+            alt="Rank correlation of the maps as the model is randomised; the score under deletion and insertion beside two controls.",
+            notices=[one.sentence for one in honest.trust.verdicts],
+        ),
+        Section(
             "Whom it fails",
             text="The gap of each group to everybody else, with 95 % intervals that count patients, not images. An interval that crosses zero "
             "does not show a difference; a grey one stands on too few cases to be read at all.",
-            figure=figures["2-honest-gaps"],
+            figure=figures["3-honest-gaps"],
             alt="Forest plot of the sensitivity gaps by density, site and marker.",
             table=_table(honest.audit, "density"),
         ),
         Section(
             "The same by threshold",
-            figure=figures["3-honest-roc"],
+            figure=figures["4-honest-roc"],
             alt="ROC curves by breast density.",
             text="Every threshold at once, by breast density: dense tissue hides lesions from models as it does from readers.",
         ),
@@ -167,19 +185,24 @@ def _shortcut_sections(honest: Study, fooled: Study, figures: dict[str, Any]) ->
             "The same network with a shortcut planted",
             text="At the site North the marker now goes with the diagnosis, as happens where the sicker patients are examined on another machine. "
             "Cancers with a marker from North: look at what lights up.",
-            figure=figures["4-shortcut-maps"],
+            figure=figures["5-shortcut-maps"],
             alt="Four mammograms with lesion and marker outlined; the heat lies on the marker.",
             notices=[
                 f"AUROC {_text(area)} over all test images, against {_text(_value(honest.audit, 'AUROC', 'all'))} without the "
                 "shortcut: on data like its own, the number alone gives nothing away.",
                 *_strength_sentences(fooled, "marker"),
                 *_strength_sentences(fooled, "lesion"),
+                *[
+                    one.sentence
+                    for one in fooled.trust.verdicts
+                    if one.question in {"points at lesion", "free of marker"}
+                ],
             ],
         ),
         Section(
             "Who pays for it",
             text="The audit by marker and site, which needs no heat map: whoever has a cancer and no marker.",
-            figure=figures["5-shortcut-gaps"],
+            figure=figures["6-shortcut-gaps"],
             alt="Forest plot of the sensitivity gaps by marker and site.",
             notices=[
                 f"Of the cancers with a marker the model finds {_text(found['yes'])}; of those without, {_text(found['no'])}.",
@@ -193,7 +216,7 @@ def _shortcut_sections(honest: Study, fooled: Study, figures: dict[str, Any]) ->
         ),
         Section(
             "The same by threshold",
-            figure=figures["6-shortcut-roc"],
+            figure=figures["7-shortcut-roc"],
             alt="ROC curves by site.",
             text="No threshold mends it: the curves of the sites stay apart.",
         ),
@@ -207,20 +230,12 @@ def _strength_sentences(study: Study, mask: str) -> list[str]:
         return []
     areas = np.array([study.test.mask(image_id, mask).mean() for image_id in shares.index])  # type: ignore[union-attr]
     strength = shares.to_numpy() / areas
-    low, high = _mean_interval(strength, study.test.table.loc[shares.index, "patient"].to_numpy())
+    mean = means(strength, study.test.table.loc[shares.index, "patient"].to_numpy())
+    (low,), (high,) = mean.intervals()
     return [
         f"On the {mask} Grad-CAM is {strength.mean():.1f} times [{low:.1f}–{high:.1f}] as strong as over the whole image, in the "
         f"{len(shares)} test images that have one. A map without any aim would reach 1."
     ]
-
-
-def _mean_interval(values: np.ndarray, patients: np.ndarray, replicates: int = 2000) -> tuple[float, float]:
-    """95 % percentile interval of a mean, resampling patients with all their images (Field & Welsh 2007)."""
-    _, patient = np.unique(patients, return_inverse=True)
-    sums, counts = np.bincount(patient, values), np.bincount(patient)
-    drawn = np.random.default_rng(0).integers(len(counts), size=(replicates, len(counts)))
-    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _value(found: Audit, metric: str, group: str) -> dict[str, Any]:
@@ -253,4 +268,5 @@ def _write(folder: Path, figures: dict[str, Any], studies: dict[str, Study]) -> 
         study.model.save(folder / name / "model")
         study.audit.save(folder / name / "audit")
         study.gradcam.save(folder / name / "gradcam")
+        study.trust.save(folder / name / "trust")
     return files
