@@ -135,6 +135,17 @@ def test_batch_norm_takes_its_statistics_from_what_arrives_and_untouched_layers_
     assert torch.equal(stage.network[1].running_mean, net[1].running_mean)
 
 
+def test_batch_norm_without_parameters_of_its_own_is_calibrated_too() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    first, last = (copy.deepcopy(stage.network) for stage in cascade(net, IMAGES, stages=2))
+    assert torch.equal(first[1].running_var, torch.ones(4))  # only the linear layer after it is random
+    with torch.no_grad():
+        assert torch.allclose(last[:2](IMAGES).std((0, 2, 3)), torch.ones(4), atol=1e-2)
+
+
 def test_draws_keep_mean_and_spread_of_each_tensor_and_follow_from_the_seed() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 64, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 64))

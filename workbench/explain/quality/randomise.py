@@ -19,6 +19,8 @@ from workbench.explain.gradients import check_whole, generator_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MEAN = "running_mean"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -58,15 +60,15 @@ def cascade(network: torch.nn.Module, inputs: torch.Tensor, *, stages: int = 6, 
     looks at chance and not one: with the output layer drawn once, a coarse map is alike or unlike in all of them.
 
     **Scale.** A tensor is drawn, value by value, from the normal distribution with its own mean and standard deviation,
-    so each layer works at the scale it was trained to. ``reset_parameters()`` does not keep it: torch's default for convolutions is
-    √6 times smaller than He et al.'s, and that multiplies over the layers (scores of a small DenseNet then spread by
-    0.001 where the trained ones spread by 0.24). A tensor of equal values (a lone bias, a scale that was never
-    trained) stays: nothing of where to look was learned there.
+    so each layer works at the scale it was trained to. ``reset_parameters()`` does not keep it: torch's default for
+    convolutions is √6 times smaller than He et al.'s, and that multiplies over the layers (scores of a small DenseNet
+    then spread by 0.001 where the trained ones spread by 0.24). A tensor of equal values (a lone bias, a scale that was
+    never trained) stays: nothing of where to look was learned there.
 
     **Batch normalisation.** Running statistics describe the activations of the trained network. Behind random weights
     they are wrong, layers saturate or die, and maps that are zero everywhere would pass for maps that changed: 40 of
-    120 Grad-CAM maps of a small ResNet, 3 with the remedy. So every randomised batch-norm layer takes its statistics from
-    `inputs` as they arrive there through the random network. Layers not yet reached keep theirs.
+    120 Grad-CAM maps of a small ResNet, 3 with the remedy. So every batch-norm layer that runs after the first random
+    module takes its statistics from `inputs` as they arrive there. Layers before it keep theirs.
 
     Parameters
     ----------
@@ -81,14 +83,17 @@ def cascade(network: torch.nn.Module, inputs: torch.Tensor, *, stages: int = 6, 
     """
     check_whole("stages", stages, least=1)
     drawn = _copied(network)
-    groups = _groups(drawn, _last_uses(drawn, inputs), stages)
+    last = _last_uses(drawn, inputs)
+    groups = _groups(drawn, last, stages)
+    norms = [module for module in drawn.modules() if isinstance(module, _NormBase) and module.running_mean is not None]
     total = sum(part.parameter.numel() for group in groups for _, own in group for part in own)
     for number in range(1, len(groups) + 1):
         reached = [unit for group in groups[:number] for unit in group]
         parts = [part for _, own in reached for part in own]
         for part in parts:
             _draw(part, generator_of(f"{part.name} at stage {number}", seed))
-        _recalibrate(drawn, [drawn.get_submodule(module) for module, _ in reached], inputs)
+        earliest = min(last[id(part.parameter)] for part in parts)
+        _recalibrate(drawn, [norm for norm in norms if last[id(norm.running_mean)] >= earliest], inputs)
         name = reached[-1][0] or type(network).__name__
         fraction = sum(part.parameter.numel() for part in parts) / total
         yield Stage(name, drawn, tuple(part.name for part in parts), fraction)
@@ -106,30 +111,40 @@ def _copied(network: torch.nn.Module) -> torch.nn.Module:
 
 
 class _Uses(TorchFunctionMode):
-    """Notes when each parameter last took part in a computation; hooks would miss those of a module never called."""
+    """Notes when each tensor last took part in a computation; hooks would miss those of a module never called."""
 
-    def __init__(self, parameters: set[int]) -> None:
+    def __init__(self, tensors: set[int]) -> None:
         super().__init__()
-        self.parameters, self.clock, self.last = parameters, 0, dict[int, int]()
+        self.tensors, self.clock, self.last = tensors, 0, dict[int, int]()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.clock += 1
         if any(isinstance(part, torch.Tensor) for part in tree_leaves(result)):  # not: asked for a dtype or a shape
             for part in tree_leaves((args, kwargs)):
-                if id(part) in self.parameters:
+                if id(part) in self.tensors:
                     self.last[id(part)] = self.clock
         return result
 
 
 def _last_uses(network: torch.nn.Module, inputs: torch.Tensor) -> dict[int, int]:
-    """Return when each parameter was last used; one never seen (scripted, unused) counts with the one registered before it."""
-    parameters = list(network.parameters())
-    with torch.no_grad(), _Uses({id(parameter) for parameter in parameters}) as seen:
+    """Return when each parameter and running mean was last used, by its id.
+
+    One that is never seen (scripted, unused) counts with the one registered before it.
+    """
+    tensors = [
+        tensor
+        for module in network.modules()
+        for tensor in (
+            *module.parameters(recurse=False),
+            *(own for name, own in module.named_buffers(recurse=False) if name == MEAN),
+        )
+    ]
+    with torch.no_grad(), _Uses({id(tensor) for tensor in tensors}) as seen:
         network(inputs[:1].clone())
     clock, last = 0, {}
-    for parameter in parameters:
-        clock = last[id(parameter)] = seen.last.get(id(parameter), clock)
+    for tensor in tensors:
+        clock = last[id(tensor)] = seen.last.get(id(tensor), clock)
     return last
 
 
@@ -165,17 +180,16 @@ def _spread(parameter: torch.Tensor) -> tuple[float, float]:
 
 
 def _draw(part: _Learned, generator: np.random.Generator) -> None:
-    values = generator.normal(part.mean, part.deviation, size=tuple(part.parameter.shape))
+    values = torch.from_numpy(generator.standard_normal(tuple(part.parameter.shape), dtype=np.float32))
     with torch.no_grad():
-        part.parameter.copy_(torch.from_numpy(values))
+        part.parameter.copy_(part.mean + part.deviation * values)
 
 
-def _recalibrate(network: torch.nn.Module, reached: list[torch.nn.Module], inputs: torch.Tensor) -> None:
-    """Set the running statistics of the batch-norm layers among `reached` to those of what arrives at them."""
-    layers = [module for module in reached if isinstance(module, _NormBase) and module.running_mean is not None]
-    handles = [layer.register_forward_pre_hook(_take_statistics) for layer in layers]
+def _recalibrate(network: torch.nn.Module, norms: list[torch.nn.Module], inputs: torch.Tensor) -> None:
+    """Set the running statistics of these batch-norm layers to those of what arrives at them."""
+    handles = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
     try:
-        if layers:
+        if norms:
             with torch.no_grad():
                 network(inputs.clone())
     finally:
@@ -188,7 +202,7 @@ def _take_statistics(layer: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
     values = args[0].transpose(0, 1).flatten(1).double()
     variance = values.var(1, unbiased=False)
     for name, statistic in (
-        ("running_mean", values.mean(1)),
+        (MEAN, values.mean(1)),
         ("running_var", torch.where(variance > 0, variance, 1.0)),
     ):
         layer.get_buffer(name).copy_(statistic)
