@@ -14,7 +14,7 @@ from workbench.errors import EvidenceWarning, InputError
 from workbench.explain import methods
 from workbench.explain.quality.result import Trust
 
-CHEAP = {"sanity": {"stages": 2}, "faithfulness": {"steps": 4}, "localisation": {}, "shares": {}, "stability": {}}
+CHEAP = {"sanity": {"stages": 2}, "faithfulness": {"steps": 16}, "localisation": {}, "shares": {}, "stability": {}}
 COLUMNS = [
     "method", "part", "measure", "by", "group", "value", "low", "high", "n", "patients", "control", "baseline", "gain",
     "gain_low", "gain_high", "p", "better", "note",
@@ -22,14 +22,15 @@ COLUMNS = [
 
 
 def blobs(images: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with a bright blob somewhere, and its mask."""
+    """Noise with a bright blob somewhere and its mask, and a dark one with as sharp an edge."""
     generator = np.random.default_rng(5)
     pixels = generator.normal(scale=0.3, size=(images, 1, 24, 24)).astype(np.float32)
     masks = np.zeros((images, 1, 24, 24), bool)
     for row in range(images):
         top, left = generator.integers(1, 19, 2)
         masks[row, 0, top : top + 4, left : left + 4] = True
-        pixels[row, masks[row]] += 3
+        pixels[row, 0, 23 - top - 3 : 23 - top + 3, 23 - left - 3 : 23 - left + 3] -= 5
+        pixels[row, masks[row]] = 3
     return pixels, masks
 
 

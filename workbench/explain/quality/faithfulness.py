@@ -143,13 +143,12 @@ def _column(curve: str, order: str) -> str:
     return f"{curve} area" if order == BY_MAP else f"{curve} area | {order}"
 
 
-def _measures(curve: str, better: str, says: str) -> tuple[Measure, Measure]:
-    baseline = _column(curve, RANDOM)
-    edges = f"{curve.capitalize()} area of an edge detector on the same images: what a map that knows nothing of the model reaches."
-    return (
-        Measure(_column(curve, BY_MAP), "faithfulness", better, baseline, proportion=False, says=says),
-        Measure(_column(curve, EDGES), "faithfulness", "", baseline, proportion=False, says=edges),
-    )
+def _measures(curve: str, better: str, says: str) -> list[Measure]:
+    """Return the area beside each of its controls."""
+    return [
+        Measure(_column(curve, BY_MAP), "faithfulness", better, _column(curve, control), proportion=False, says=says)
+        for control in (RANDOM, EDGES)
+    ]
 
 
 MEASURES = (

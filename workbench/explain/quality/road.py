@@ -177,16 +177,12 @@ def _column(order: str) -> str:
     return NAME if order == BY_MAP else f"{NAME} | {order}"
 
 
-def _control(order: str, says: str) -> Measure:
-    return Measure(_column(order), "faithfulness", "", _column(RANDOM), proportion=False, says=says)
-
-
-MEASURES = (
-    Measure(
-        NAME, "faithfulness", "higher", _column(RANDOM), proportion=False,
-        says="Mean over percentiles of (score without the least relevant pixels − score without the most relevant) / 2, removed pixels "
-        "imputed from their neighbours; in score units, 0 for a random order (Rong et al. 2022, arXiv:2202.00449).",
-    ),
-    _control(EDGES, "ROAD of an edge detector on the same images: what a map that knows nothing of the model reaches."),
-    _control(BLURRED, "ROAD of a blurred copy of the map: ROAD favours blur, so that fine structure counts only where the map does better."),
-)  # fmt: skip
+SAYS = (
+    "Mean over percentiles of (score without the least relevant pixels − score without the most relevant) / 2, removed pixels imputed from "
+    "their neighbours; in score units, 0 for a random order (Rong et al. 2022, arXiv:2202.00449). ROAD favours blur: fine structure "
+    "counts only where the map does better than its blurred copy."
+)
+MEASURES = tuple(
+    Measure(NAME, "faithfulness", "higher", _column(control), proportion=False, says=SAYS)
+    for control in (RANDOM, EDGES, BLURRED)
+)
