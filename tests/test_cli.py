@@ -50,7 +50,7 @@ def test_help_names_every_verb_in_a_third_of_a_second_of_cpu_and_loads_nothing_h
     seconds, numpy, pandas = shown.splitlines()[-1].split()
     assert float(seconds) < 0.3
     assert (numpy, pandas) == ("False", "False")
-    for verb in ("demo", "lab", "load", "train", "predict", "explain", "audit", "figure", "show-provenance"):
+    for verb in ("demo", "lab", "load", "train", "predict", "explain", "trust", "audit", "figure", "show-provenance"):
         assert verb in shown
 
 
@@ -108,6 +108,13 @@ def test_the_whole_way_in_a_shell(
     assert run("load phantom-mammography --set n=60 --set 'shape=[96,64]' --set seed=3 --out cohort") == 0
     assert run("train cohort --out run --epochs 1 --seed 3") == 0
     assert run("explain run/model run/test --first 3 --out maps") == 0
+    assert run("explain run/model run/test --first 3 --target cancer --against healthy --method shap --set samples=4 --out why") == 0
+    assert "cancer" in capsys.readouterr().out
+    assert run("trust run/model run/test why --part shares --part localisation --by view --out evidence") == 0
+    told = capsys.readouterr().out
+    assert "density: lesion" in told
+    assert "view=CC" in told
+    assert run("show-provenance evidence") == 0
     assert run("predict run/model run/test --out again") == 0
     first, second = (pd.read_parquet(f"{folder}/predictions.parquet") for folder in ("run/predictions", "again"))
     pd.testing.assert_frame_equal(first, second)
