@@ -42,7 +42,7 @@ def stability(study: Study, *, shift: int = 2, noise: float = 0.01, scale: float
     change of the explained score. Where the score itself moves, the model is unstable, and a map that moves with it
     tells the truth.
 
-    Costs three times what the maps did, and three forward passes.
+    Costs three times what the maps did, and four forward passes.
 
     Parameters
     ----------
