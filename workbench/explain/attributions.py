@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, unknown_name
+from workbench.explain.masks import mask_of
 from workbench.imaging.preprocess import Preprocessing
 from workbench.provenance import Provenance, digest, plain
 from workbench.storage import read_array, read_json, reading, write_json, writing
@@ -167,7 +168,7 @@ class Attributions:
         cohort : holds the images of these ids; others in it are ignored.
         mask : the mask's name, e.g. ``"lesion"``.
         """
-        shares = {image_id: self._share(cohort.mask(image_id, mask), image_id) for image_id in self.ids}
+        shares = {image_id: self._share(mask_of(cohort, image_id, mask), image_id) for image_id in self.ids}
         return pd.Series(shares, name=f"share:{mask}", dtype=np.float64).rename_axis("id")
 
     def subset(self, ids: Iterable[str]) -> Self:

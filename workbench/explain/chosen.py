@@ -10,6 +10,7 @@ import torch
 
 from workbench.errors import InputError
 from workbench.explain.carry import box_mask, on_input
+from workbench.explain.masks import mask_of
 from workbench.explain.target import PREDICTED, TRUE, Margin, Over, Target, class_index
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Question:
     def _drawn(self, target: Over, image_id: str) -> np.ndarray:
         """Return mask or box as bool on the input's grid."""
         if target.mask is not None:
-            mask = self.cohort.mask(image_id, target.mask)
+            mask = mask_of(self.cohort, image_id, target.mask)
             if mask is None:
                 message = (
                     f"image {image_id!r} has no mask {target.mask!r} to sum the class {target.name!r} over; leave it out, "

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import EvidenceWarning, InputError, unknown_name
+from workbench.explain.carry import on_input
+from workbench.explain.masks import mask_of
 
 if TYPE_CHECKING:
     from workbench.cohorts.cohort import Cohort
@@ -224,17 +226,8 @@ class _Masks:
         return labels
 
     def _carried(self, image_id: str, name: str, spatial: tuple[int, ...]) -> np.ndarray:
-        from workbench.explain.carry import on_input
-
-        mask = self.cohort.mask(image_id, name)
-        if mask is None:
-            return np.zeros(spatial, dtype=bool)
-        own = self.cohort.image(image_id).shape[1:]
-        if mask.shape != own:
-            turned = " It may be turned: its axes come in another order." if sorted(mask.shape) == sorted(own) else ""
-            message = f"image {image_id!r}: its mask {name!r} has the shape {mask.shape}, the image {own}; they must be alike.{turned}"
-            raise InputError(message)
-        return on_input(mask, self.model, spatial, image_id)
+        mask = mask_of(self.cohort, image_id, name)
+        return np.zeros(spatial, dtype=bool) if mask is None else on_input(mask, self.model, spatial, image_id)
 
 
 def _atlas_regions(arrays: Mapping[str | None, np.ndarray], names: Mapping[int, str]) -> Regions:

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.errors import InputError, unknown_name
 from workbench.explain.attributions import Attributions
+from workbench.explain.masks import mask_of
 from workbench.explain.titles import method_title
 from workbench.figures.figure import Figure, figure_provenance
 from workbench.figures.style import FAINT, POINTS_PER_MM, font_size, plainly, styled, width_in_mm, wrapped
@@ -152,7 +153,7 @@ def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) ->
         pictures.append(overlay(grey, flat, opacity=OPACITY, limit=heat_limit(maps.maps), signed=maps.signed))
     outlines = {}
     for place, name in enumerate(cohort.masks):
-        mask = cohort.mask(image_id, name)
+        mask = mask_of(cohort, image_id, name)
         if mask is not None and 0 < mask.mean() < POINTING:
             flat_mask = mask if at is None else mask[at]
             if flat_mask.any() and not flat_mask.all():

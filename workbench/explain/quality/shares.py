@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.explain.masks import mask_of
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import EDGES, edge_strength
 from workbench.explain.quality.places import checked_masks
@@ -97,7 +98,7 @@ def _images(study: Study, names: Sequence[str]) -> Iterator[tuple[str, dict[str,
     with live("Shares", len(study.attributions), keep=False) as shown:
         for batch in study.task.batches():
             for image_id, edges in zip(batch.ids, edge_strength(batch.inputs), strict=True):
-                masks = {name: study.cohort.mask(image_id, name) for name in names}
+                masks = {name: mask_of(study.cohort, image_id, name) for name in names}
                 yield image_id, {name: mask for name, mask in masks.items() if mask is not None}, edges
                 shown.advance()
 
@@ -106,7 +107,7 @@ def _parts(cohort: Cohort, names: Sequence[str]) -> dict[str, list[str]]:
     """Return, by mask, the masks that lie in it."""
     inside: dict[tuple[str, str], list[float]] = {}
     for image_id in cohort.ids[:ENOUGH]:
-        masks = {name: mask for name in names if (mask := cohort.mask(image_id, name)) is not None and mask.any()}
+        masks = {name: mask for name in names if (mask := mask_of(cohort, image_id, name)) is not None and mask.any()}
         for small, part in masks.items():
             for large, whole in masks.items():
                 if small != large and part.sum() < whole.sum():

@@ -12,6 +12,7 @@ from workbench.errors import InputError
 from workbench.explain.attributions import Source
 from workbench.explain.carry import on_input
 from workbench.explain.chosen import Question
+from workbench.explain.masks import mask_of
 from workbench.explain.methods import check_settings, find_method
 from workbench.explain.reading import read_targets
 from workbench.explain.task import Task
@@ -103,7 +104,7 @@ class Study:
 
     def mask(self, image_id: str, name: str) -> np.ndarray | None:
         """Return a mask on the input's grid, bool ``(*spatial)``; None where the image has none."""
-        mask = self.cohort.mask(image_id, name)
+        mask = mask_of(self.cohort, image_id, name)
         return None if mask is None else on_input(mask, self.model, self.attributions.maps.shape[1:], image_id)
 
     def _as_fixed(self, output: torch.Tensor, ids: Sequence[str]) -> Chosen:
