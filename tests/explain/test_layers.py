@@ -189,6 +189,7 @@ class Branches(nn.Module):
         (Branches(), "input of cnov", "layer 'input of cnov' is unknown"),
         (Branches(), ["conv", "conv"], "each once"),
         (Branches(), [], "at least one layer"),
+        (Branches(), 3, "layer .3. is unknown"),
     ],
 )
 @pytest.mark.parametrize("method", ["gradcam", "layercam"])

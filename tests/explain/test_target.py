@@ -174,11 +174,25 @@ def test_a_target_that_makes_no_sense_of_a_segmentation_is_refused(target, said,
 
 @pytest.mark.parametrize(
     ("target", "said"),
-    [(Over("yes"), "sums a segmentation"), (Margin("yes", "yes"), "less itself"), (Margin("yes", "nö"), "unknown")],
+    [
+        (Over("yes"), "sums a segmentation"),
+        (Margin("yes", "yes"), "less itself"),
+        (Margin("yes", "nö"), "unknown"),
+        ({"class": "yes"}, "target of type dict names no class"),
+        (np.array([0, 1]), "target of type ndarray names no class"),
+        (None, "target of type NoneType names no class"),
+        (7, r"target 7 is outside 0–2; the model's classes are 0 \(no\)"),
+    ],
 )
 def test_a_target_that_makes_no_sense_of_a_classifier_is_refused(target, said, make_model, make_cohort) -> None:
     with pytest.raises(InputError, match=said):
         explain(make_model(network(), CLASSES), make_cohort(2), target=target, **FAST)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 8.5, 8), "whole", ("a", "b"), 4.5])
+def test_a_box_that_is_no_whole_numbers_is_refused(box) -> None:
+    with pytest.raises(InputError, match="must be whole numbers"):
+        Over("yes", box=box)
 
 
 def test_a_network_that_ends_in_a_softmax_is_flagged_where_it_has_nothing_left_to_say(make_model, make_cohort) -> None:

@@ -79,7 +79,11 @@ class Layers:
     ) -> None:
         self.network = network
         self.dense = dense
-        self.names = None if layer is None else _checked(network, [layer] if isinstance(layer, str) else list(layer))
+        self.names = (
+            None
+            if layer is None
+            else _checked(network, list(layer) if isinstance(layer, list | tuple) else [str(layer)])
+        )
         self.places: tuple[Place, ...] | None = None
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from workbench.errors import InputError, unknown_name
 from workbench.explain.target import EACH, PREDICTED, TRUE, Margin, Over, Target, class_index
 
@@ -19,7 +21,8 @@ def read_targets(target: Any, model: Model, cohort: Cohort) -> tuple[tuple[Targe
     ------
     InputError : where a target is no class of the model, or does not go with its task.
     """
-    if target == EACH and EACH not in model.classes:
+    every = isinstance(target, str) and target == EACH and EACH not in model.classes
+    if every:
         listed: list[Any] = list(model.classes)
     else:
         listed = list(target) if isinstance(target, list | tuple) else [target]
@@ -30,7 +33,7 @@ def read_targets(target: Any, model: Model, cohort: Cohort) -> tuple[tuple[Targe
         message = f"target {listed} names one target twice; each is explained once."
         raise InputError(message)
     checked = tuple(_checked(one, model, cohort) for one in listed)
-    return checked, isinstance(target, list | tuple) or (target == EACH and EACH not in model.classes)
+    return checked, isinstance(target, list | tuple) or every
 
 
 def explained(target: Target, model: Model) -> str:
@@ -70,6 +73,12 @@ def _checked(target: Any, model: Model, cohort: Cohort) -> Target:
 
 
 def _checked_class(target: Any, model: Model, cohort: Cohort) -> str | int:
+    if not isinstance(target, str | int | np.integer):
+        message = (
+            f"target of type {type(target).__name__} names no class; give one by name or index, 'predicted', 'true', a Margin or "
+            "an Over, or a list of these."
+        )
+        raise InputError(message)
     if target not in model.classes and target == TRUE and model.task in {"classification", "multilabel"}:
         for label in cohort.table["label"].unique():
             class_index(label, model.classes)

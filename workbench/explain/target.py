@@ -53,7 +53,11 @@ class Over:
 
     def __post_init__(self) -> None:
         if self.box is not None:
-            object.__setattr__(self, "box", tuple(int(edge) for edge in self.box))
+            edges = np.atleast_1d(np.asarray(self.box))
+            if edges.dtype.kind not in "iuf" or (edges != np.round(edges)).any():
+                message = f"box {self.box!r} must be whole numbers, the first corner, then the second (one past the last pixel)."
+                raise InputError(message)
+            object.__setattr__(self, "box", tuple(int(edge) for edge in edges.ravel()))
 
     def __str__(self) -> str:
         return f"{self.name} over {self.region}"
@@ -77,7 +81,7 @@ def told_target(record: Any) -> Target:
     return record  # type: ignore[no-any-return]
 
 
-def class_index(target: str | int, classes: Sequence[str]) -> int:
+def class_index(target: str | int | np.integer[Any], classes: Sequence[str]) -> int:
     """Return the index of a class given by name or index; a name wins where a class is called like a number."""
     if target in classes:
         return list(classes).index(str(target))
