@@ -44,17 +44,17 @@ def expected_gradients(
     the references' mean score (``reference_score``), but for sampling error; that gap is told for each image
     (``completeness_gap``).
 
-    How it is sampled: every reference serves equally often, twice or more, in two independent halves. In each half its
-    places α are evenly spread from a random start; all starts together form a Latin hypercube (McKay et al. 1979).
-    The gradient changes little between neighbours on the path, so places far from each other tell more: at 16 draws a
-    reference the variance is a tenth of independent draws'. All targets come from the same forward passes.
+    How it is sampled: every reference serves equally often, twice or more, in two halves. In each half its
+    places α are evenly spread from a random start; the starts of all references form a Latin hypercube (McKay et al.
+    1979). The gradient changes little between neighbours on the path, so places far from each other tell more: at 16
+    draws a reference the variance is a tenth of independent draws'. All targets come from the same forward passes.
 
     ``errors`` holds the standard error of each value: half the difference of a reference's two halves, squared and
-    summed over references. Being differences of independent, unbiased halves these are never too small on average;
-    that the starts are a Latin hypercube can only make the map better than told (Owen 1997, Ann. Statist. 25:1541, but
-    for a factor C / (C - 1) with C starts). With fewer than two samples a reference the halves differ in reference too,
-    and the error is on the safe side. It is the error against the average over these references; another draw of
-    references would give another average.
+    summed over references. The halves being unbiased, and independent but for the Latin hypercube, this is right on
+    average, or a tenth too large: the hypercube can only make the map better than told (Owen 1997, Ann. Statist.
+    25:1541, but for a factor C / (C - 1) with C starts). Where samples are few it is on the safe side: with two a reference they stand half a path
+    apart, which makes the map better and their difference larger; with fewer, the halves differ in reference too. It is
+    the error against the average over these references; another draw of references would give another average.
 
     With `error`, samples are drawn in rounds until, for each image and target by itself, the root-mean-square of
     ``errors`` over all pixels is at most `error` times the root-mean-square of the map without noise, estimated as
@@ -164,10 +164,18 @@ def _plan(eligible: np.ndarray, samples: int, generator: np.random.Generator) ->
         repeats = min(pairs // len(eligible), -(-PAIRS // len(eligible)))
         references = np.tile(np.repeat(generator.permutation(eligible), 2), repeats)
     count = len(references)
-    starts = (generator.permutation(count) + generator.random(count)) / count
-    counts = np.full(count, samples // count)
-    counts[generator.permutation(count)[: samples % count]] += 1
+    more = np.zeros(count // 2, dtype=np.int64)
+    more[generator.permutation(count // 2)[: samples % count // 2]] = 1
+    counts = np.repeat(samples // count + more, 2)
+    starts = _latin(count, generator)
+    alone = np.flatnonzero((counts[::2] == 1) & (references[::2] == references[1::2]))
+    starts[2 * alone] = _latin(len(alone), generator)
+    starts[2 * alone + 1] = (starts[2 * alone] + 0.5) % 1
     return _Plan(references, starts, counts)
+
+
+def _latin(count: int, generator: np.random.Generator) -> np.ndarray:
+    return (generator.permutation(count) + generator.random(count)) / max(count, 1)
 
 
 class _Sampled:
