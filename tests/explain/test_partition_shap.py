@@ -55,6 +55,7 @@ def test_a_linear_model_gives_each_region_its_own_sum(shape, count, make_model, 
             assert np.allclose(heat[box], exact[box].mean(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_open_to_its_leaves_it_agrees_with_shap_over_pixels(make_model, make_cohort) -> None:
     shap = pytest.importorskip("shap")
     cohort, classes = make_cohort(1, shape=(1, 4, 4)), ("a", "b", "c")
@@ -131,7 +132,7 @@ def test_nothing_is_evaluated_twice(make_model, make_cohort) -> None:
     net, seen = small_net(), []
     net.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     settings = {"target": "yes", "count": 64, "tolerance": 0.01, "evaluations": 1024}
-    with pytest.warns(EvidenceWarning, match="2 of 2 maps by partition SHAP still changed by more than 1%"):
+    with pytest.warns(EvidenceWarning, match="2 of 2 maps by partition SHAP had not settled within 1% after 1024"):
         maps = explain(make_model(net), make_cohort(2, shape=(1, 12, 12)), "partition-shap", **settings)
     # Looking at 64, 128, 256 … evaluations opens a few nodes in another order, which costs a few more.
     assert 2048 <= sum(seen) <= 1.02 * maps.to_frame()["evaluations"].sum()
@@ -151,7 +152,7 @@ def test_it_stops_when_the_map_has_settled(make_model, make_cohort) -> None:
     maps = explain(model, cohort, "partition-shap", target="yes", tolerance=0.2)
     off = np.sqrt(((maps.maps - exact.maps) ** 2).mean((1, 2)) / (exact.maps**2).mean((1, 2)))
     assert off.max() < 0.2
-    assert maps.to_frame()["change"].le(0.2).all()
+    assert maps.to_frame()[["change", "unopened"]].max(axis=None) <= 0.2
     assert maps.to_frame()["evaluations"].max() <= 512  # of 2,732 in the whole tree
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from workbench.errors import EvidenceWarning, InputError, unknown_name
-from workbench.explain.gradients import check_whole
 from workbench.explain.memory import Fitting
 from workbench.explain.region_shap import filling
 from workbench.explain.regions import GRID, SUPERPIXELS, grid, superpixels
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.explain.task import Batch, Explain, Task
 
 FIRST = 64  # evaluations before the first look at the values
+FINDINGS = ("fill_score", "efficiency_gap", "evaluations", "change", "unopened")
 QUEUE = 32  # nodes that shap opens together; fixed, so that maps do not depend on batch_size
 
 
@@ -36,7 +37,7 @@ def partition_shap(
     count: int = 64,
     fill: Any = None,
     background: Cohort | None = None,
-    tolerance: float = 0.1,
+    tolerance: float = 0.2,
     evaluations: int = 2048,
 ) -> Explain:
     """Share out a score among the parts of an image, halving parts again and again where the score depends on them.
@@ -48,10 +49,11 @@ def partition_shap(
     where it matters, and its sum is always the score less the score of the image filled all over (``fill_score``;
     ``efficiency_gap`` tells the rounding).
 
-    The number of evaluations doubles until the values of all regions change by no more than `tolerance` of their own
-    size (root-mean-square of the map's change, last told as ``change``), the tree is open to its leaves, or
-    `evaluations` are spent; each target stops on its own. Evaluations made are never made again. Labels and tree are
-    built once a cohort; with ``"superpixels"`` once an image, since these follow its edges.
+    The number of evaluations doubles until the map has settled, the tree is open to its leaves, or `evaluations` are
+    spent; each target stops on its own. Settled means that neither its last change (``change``) nor what is still spread
+    evenly over parts that were not opened (``unopened``) is more than `tolerance` of the map, each as root-mean-square
+    over pixels. Evaluations made are never made again. Labels and tree are built once a cohort; with ``"superpixels"``
+    once an image, since these follow its edges.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ def partition_shap(
     fill : what covers a region: ``"blur"`` (the default), ``"mean"``, ``"black"``, ``"inpaint"`` (slow), a number or an
         image; see :func:`~workbench.explain.fill.fill_images`.
     background : a cohort whose mean image covers regions, in place of `fill`.
-    tolerance : largest relative change of the map that is left alone.
+    tolerance : the relative change that is left alone. The error left is mostly smaller: the change is that of the
+        coarser map.
     evaluations : forward passes an image and target, at most, and at least 64; a warning says where they did not
         suffice. Targets asked at once share theirs.
 
@@ -71,9 +74,7 @@ def partition_shap(
     """
     check_whole("count", count, least=2)
     check_whole("evaluations", evaluations, least=FIRST)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < np.inf:
-        message = f"tolerance {tolerance!r} must be a number above 0; 0.1 stops where doubling the work changes the map by a tenth."
-        raise InputError(message)
+    check_number("tolerance", tolerance, above=0, meaning="0.2 stops where doubling the work changes the map by a fifth")
     if not isinstance(regions, np.ndarray) and regions not in (GRID, SUPERPIXELS):
         raise unknown_name("regions", regions, [GRID, SUPERPIXELS, "an array of labels"])
     cover, told, parents = filling(task, fill, background)
@@ -94,7 +95,7 @@ def partition_shap(
         chosen = task.choose(output, batch.ids)
         scores, behind = chosen.scores(output).double().cpu().numpy(), cover(batch.inputs)
         maps = np.zeros((task.count, len(batch.ids), *batch.inputs.shape[2:]), dtype=np.float32)
-        found = {name: np.zeros(scores.shape) for name in ("fill_score", "efficiency_gap", "evaluations", "change")}
+        found = {name: np.zeros(scores.shape) for name in FINDINGS}
         for row, image_id in enumerate(batch.ids):
             tree = tree_of(batch.inputs[row], image_id)
             game = _Game(task, chosen, row, fill=behind, tree=tree, fitting=fitting)
@@ -106,7 +107,7 @@ def partition_shap(
                 facts["efficiency_gap"] = float(values.sum()) - (scores[target, row] - facts["fill_score"])
                 for name, value in facts.items():
                     found[name][target, row] = value
-        _warn_of(found["change"], tolerance, evaluations)
+        _warn_of(np.maximum(found["change"], found["unopened"]), tolerance, evaluations)
         return Part(chosen, scores.astype(np.float32), maps, findings=found, settings=told, parents=parents)
 
     return explain
@@ -114,28 +115,34 @@ def partition_shap(
 
 def _settled(game: _Game, target: int, *, tolerance: float, most: int) -> tuple[np.ndarray, dict[str, float]]:
     """Return the regions' values of one target, float64 ``(P,)``, with twice the work until they hardly change."""
-    before = np.full(game.tree.players, game.total(target) / game.tree.areas.sum()) * game.tree.areas
-    budget, change = FIRST, np.inf
+    areas = game.tree.areas
+    before, budget = areas * game.total(target) / areas.sum(), FIRST
     while True:
-        values, used = _owen(game, target, budget)
-        size = np.sqrt((values**2 / game.tree.areas).sum())
-        moved = np.sqrt(((values - before) ** 2 / game.tree.areas).sum())
-        change = 0.0 if used < budget else (moved / size if size > 0 else 0.0)  # fewer: the tree is open to its leaves
-        if change <= tolerance or budget >= most:
-            return values, {"evaluations": used, "change": change}
+        values, unopened, used = _owen(game, target, budget)
+        size = np.sqrt((values**2 / areas).sum()) or 1.0  # a map of zeros has nothing left to share out
+        left = np.sqrt((unopened**2 / game.tree.node_areas[len(areas) :]).sum()) / size
+        change = np.sqrt(((values - before) ** 2 / areas).sum()) / size if used >= budget else 0.0
+        if max(change, left) <= tolerance or used < budget or budget >= most:  # fewer: the tree is open to its leaves
+            return values, {"evaluations": used, "change": change, "unopened": left}
         before, budget = values, min(2 * budget, most)
 
 
-def _owen(game: _Game, target: int, budget: int) -> tuple[np.ndarray, int]:
-    """Let shap open the tree with at most `budget` evaluations; return the leaves' values and how many it took."""
+def _owen(game: _Game, target: int, budget: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Let shap open the tree with at most `budget` evaluations.
+
+    Returns
+    -------
+    The leaves' values ``(P,)``; the part of them that still lies on inner nodes ``(P - 1,)``; the evaluations it took.
+    """
     if game.tree.players == 1:
-        return np.array([game.total(target)]), 2
+        return np.array([game.total(target)]), np.zeros(0), 2
     explainer = game.tree.explainer
     explainer.masker.ask = lambda masks: game.scores(masks.astype(bool))[:, target]
     np.random.seed(0)  # noqa: NPY002  shap breaks ties by NumPy's global state, which is put back afterwards
     whole = np.ones((1, game.tree.players), dtype=bool)
-    values = explainer(whole, max_evals=budget, batch_size=QUEUE, silent=True).values[0]
-    return np.asarray(values, dtype=np.float64), explainer.last_eval_count + 2
+    found = explainer(whole, max_evals=budget, batch_size=QUEUE, silent=True)
+    nodes = np.asarray(found.hierarchical_values[0], dtype=np.float64)
+    return np.asarray(found.values[0], dtype=np.float64), nodes[game.tree.players :], explainer.last_eval_count + 2
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,14 @@ class _Tree:
     @property
     def players(self) -> int:
         return len(self.areas)
+
+    @cached_property
+    def node_areas(self) -> np.ndarray:
+        """Pixels of every node, leaves first, float64 ``(2 P - 1,)``."""
+        found = list(self.areas)
+        for left, right in self.clustering[:, :2].astype(int):
+            found.append(found[left] + found[right])
+        return np.array(found)
 
     @cached_property
     def explainer(self) -> Any:
@@ -279,11 +294,11 @@ def _check_atlas(labels: np.ndarray, spatial: tuple[int, ...], image_id: str) ->
         raise InputError(message)
 
 
-def _warn_of(change: np.ndarray, tolerance: float, most: int) -> None:
-    missed = int((change > tolerance).any(0).sum())
+def _warn_of(unsettled: np.ndarray, tolerance: float, most: int) -> None:
+    missed = int((unsettled > tolerance).any(0).sum())
     if missed:
         message = (
-            f"{missed} of {change.shape[1]} maps by partition SHAP still changed by more than {tolerance:.0%} at {most} evaluations: see "
-            "change in to_frame(). Raise evaluations, or take fewer regions (count)."
+            f"{missed} of {unsettled.shape[1]} maps by partition SHAP had not settled within {tolerance:.0%} after {most} evaluations: see "
+            "change and unopened in to_frame(). Raise evaluations, or take fewer regions (count)."
         )
         warnings.warn(message, EvidenceWarning, stacklevel=3)
