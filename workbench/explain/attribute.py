@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import pandas as pd
 
-from workbench.errors import EvidenceWarning, InputError
+from workbench.errors import EvidenceWarning
 from workbench.explain.attributions import SATURATED, Attributions, Source
 from workbench.explain.chosen import Question
 from workbench.explain.gather import Gathered, InMemory, OnDisk
 from workbench.explain.methods import check_settings, find_method
 from workbench.explain.reading import explained, read_targets
+from workbench.explain.settings import check_whole
 from workbench.explain.task import Task
 from workbench.explain.untouched import untouched
 from workbench.imaging.preprocess import Preprocessing
@@ -90,9 +91,7 @@ def explain(
     name, prepare = find_method(method)
     chosen = check_settings(name, settings)
     targets, several = read_targets(target, model, cohort)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        message = f"batch_size {batch_size!r} must be a whole number of at least 1."
-        raise InputError(message)
+    check_whole("batch_size", batch_size, least=1)
     task = Task(model, cohort, Question(targets, model, cohort), batch_size)
     names = [target_name(one, model) for one in targets]
     gathered = (

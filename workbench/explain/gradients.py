@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,10 @@ import numpy as np
 import torch
 
 from workbench.errors import InputError
+from workbench.explain.draws import channel_range
+from workbench.explain.draws import generator_of as generator_of  # noqa: PLC0414  for a method that takes it from here
+from workbench.explain.settings import check_number
+from workbench.explain.settings import check_whole as check_whole  # noqa: PLC0414  likewise
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -80,14 +83,12 @@ def smoothgrad(task: Task, *, samples: int = 32, noise: float = 0.15, absolute: 
     """
     draw = _reaction(absolute=absolute)
     check_whole("samples", samples, least=2)
-    if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 < noise < np.inf:
-        message = (
-            f"noise {noise!r} must be a number above 0, a part of each image's range; the paper advises 0.1 to 0.2."
-        )
-        raise InputError(message)
+    check_number(
+        "noise", noise, above=0, meaning="a part of each image's range, for which the paper advises 0.1 to 0.2"
+    )
 
     def explain(batch: Batch) -> Part:
-        output = task.evaluate(batch.inputs.clone())
+        output = task.evaluate(batch.inputs)
         chosen = task.choose(output, batch.ids)
         shape = (task.count, *batch.inputs.shape[:1], *batch.inputs.shape[2:])
         total, squares = np.zeros(shape), np.zeros(shape)
@@ -146,19 +147,6 @@ def gradients_at(
     return maps
 
 
-def check_whole(name: str, value: object, *, least: int) -> None:
-    """Refuse a setting that is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        message = f"{name} {value!r} must be a whole number of at least {least}."
-        raise InputError(message)
-
-
-def generator_of(image_id: str, seed: int) -> np.random.Generator:
-    """Return the random numbers of one image, from `seed` and its id, whatever else is explained."""
-    own = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big")
-    return np.random.default_rng([seed, own])
-
-
 def _reaction(*, absolute: object) -> Draw:
     if not isinstance(absolute, bool):
         message = f"absolute {absolute!r} must be True (magnitudes) or False (signed)."
@@ -173,8 +161,7 @@ def _noisy_copies(
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Yield rows ``(m,)`` and noisy inputs ``(m, C, *spatial)``, image after image, at most `at_once` together."""
     images = batch.inputs.float()
-    around = images.flatten(2)
-    spread = noise * (around.amax(2) - around.amin(2)).reshape(*images.shape[:2], *[1] * (images.dim() - 2))
+    spread = noise * channel_range(images)
     generators = [generator_of(image_id, seed) for image_id in batch.ids]
     rows = np.repeat(np.arange(len(batch.ids)), samples)
     for start in range(0, len(rows), at_once):

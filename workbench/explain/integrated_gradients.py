@@ -12,7 +12,8 @@ import torch
 from workbench.cohorts.cohort import Cohort
 from workbench.errors import EvidenceWarning, InputError, unknown_name
 from workbench.explain.fill import EVERYWHERE, check_fill, fill_images, told_fill
-from workbench.explain.gradients import check_whole, gradients_at
+from workbench.explain.gradients import gradients_at
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -57,16 +58,14 @@ def integrated_gradients(
     """
     check_whole("steps", steps, least=1)
     check_whole("max_steps", max_steps, least=steps)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < np.inf:
-        message = f"tolerance {tolerance!r} must be a number above 0; 0.05 leaves gaps of up to 5 % of the score's difference."
-        raise InputError(message)
+    check_number("tolerance", tolerance, above=0, meaning="0.05 leaves gaps of up to 5 % of the score's difference")
     start, told = _start(task, baseline, background)
 
     def explain(batch: Batch) -> Part:
-        output = task.evaluate(batch.inputs.clone())
+        output = task.evaluate(batch.inputs)
         chosen = task.choose(output, batch.ids)
         scores, begin = chosen.scores(output).cpu().numpy(), start(batch)
-        reached = chosen.scores(task.evaluate(begin.to(batch.inputs.dtype, copy=True))).cpu().numpy()
+        reached = chosen.scores(task.evaluate(begin.to(batch.inputs.dtype))).cpu().numpy()
         rise = scores.astype(np.float64) - reached
         goal = _Goal(rise, scores, tolerance, torch.finfo(batch.inputs.dtype).eps)
         maps, used = _integrated(task, batch, chosen, begin=begin, goal=goal, steps=(steps, max_steps))

@@ -11,10 +11,11 @@ import torch
 
 from workbench.cohorts.cohort import Cohort
 from workbench.errors import InputError
+from workbench.explain.draws import generator_of
 from workbench.explain.fill import Fill, check_fill, told_fill
-from workbench.explain.gradients import check_whole, generator_of
 from workbench.explain.integrated_gradients import mean_image
 from workbench.explain.regions import SUPERPIXELS, read_regions
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.shapley import exact_interactions, exact_shapley, least_samples, members_of, sampled_shapley
 from workbench.explain.task import Part
 from workbench.provenance import digest
@@ -82,9 +83,8 @@ def region_shap(
     if exact > MOST_EXACT:
         message = f"exact {exact} would take 2^{exact} = {2**exact:,} forward passes an image; at most {MOST_EXACT}. Above, values are sampled."
         raise InputError(message)
-    if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < np.inf):
-        message = f"error {error!r} must be a number above 0 (0.02: a fiftieth of the values' range), or None to use all samples."
-        raise InputError(message)
+    if error is not None:
+        check_number("error", error, above=0, meaning="0.02 is a fiftieth of the values' range; None uses all samples")
     players = read_regions(regions, task.model, task.cohort, count=count, parts=parts, names=names)
     sampled = len(players.names) > exact
     check_whole("samples", samples, least=least_samples(len(players.names)) if sampled else 1)

@@ -11,6 +11,7 @@ from workbench.errors import InputError
 from workbench.explain.attention import watched
 from workbench.explain.cam import carried
 from workbench.explain.layers import INSTEAD, catch
+from workbench.explain.settings import check_number
 from workbench.explain.survey import Survey, survey
 from workbench.explain.task import Part
 from workbench.explain.tokens import Tokens, tokens_on_grid
@@ -47,9 +48,7 @@ def rollout(task: Task, *, weighted: bool = False, discard: float = 0.0) -> Expl
     ------
     InputError : where the network has no attention over all its patches.
     """
-    if isinstance(discard, bool) or not isinstance(discard, int | float) or not 0 <= discard < 1:
-        message = f"discard {discard!r} must be a share of at least 0 and below 1."
-        raise InputError(message)
+    check_number("discard", discard, least=0, below=1, meaning="a share of each block's weights; 0 discards nothing")
     if weighted and discard:
         message = "discard leaves out weak attention, which weighted=True does by itself; set one of them."
         raise InputError(message)

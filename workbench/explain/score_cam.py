@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from workbench.errors import InputError
 from workbench.explain.cam import carried
 from workbench.explain.layers import Layers
+from workbench.explain.settings import check_whole
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -44,9 +44,8 @@ def score_cam(task: Task, *, layer: str | Sequence[str] | None = None, masks: in
     ------
     InputError : where `masks` is no whole number of at least 2, or a layer cannot be used.
     """
-    if masks is not None and (isinstance(masks, bool) or not isinstance(masks, int) or masks < 2):
-        message = f"masks {masks!r} must be a whole number of at least 2, or None for one a channel."
-        raise InputError(message)
+    if masks is not None:
+        check_whole("masks", masks, least=2, meaning="None takes one a channel")
     layers = Layers(task.network, layer, dense=task.model.task == "segmentation")
 
     def explain(batch: Batch) -> Part:

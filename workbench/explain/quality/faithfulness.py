@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from workbench.explain.fill import Fill, check_fill
-from workbench.explain.gradients import check_whole
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import BY_MAP, EDGES, RANDOM, edge_strength, random_ranks, ranks
 from workbench.explain.quality.removal import outcome, score_of, scores_of, with_evidence
+from workbench.explain.settings import check_whole
 
 if TYPE_CHECKING:
     from workbench.explain.quality.removal import Score

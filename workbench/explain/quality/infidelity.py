@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from workbench.errors import InputError
+from workbench.explain.draws import channel_range, generator_of
 from workbench.explain.fill import Fill, check_fill
-from workbench.explain.gradients import check_whole, generator_of
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.removal import outcome, rows_of, score_of, with_evidence
+from workbench.explain.settings import check_number, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,9 +163,7 @@ def sensitivity(study: Study, *, samples: int = 10, radius: float = 0.02, seed: 
     InputError : where a setting is out of range.
     """
     check_whole("samples", samples, least=1)
-    if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 < radius < np.inf:
-        message = f"radius {radius!r} must be a number above 0, a part of each image's range; captum's default is 0.02."
-        raise InputError(message)
+    check_number("radius", radius, above=0, meaning="a part of each image's range; captum's default is 0.02")
     rows: dict[str, dict[str, float]] = {}
     for batch, chosen, maps in with_evidence(study, "Max-sensitivity"):
         for row, image_id in enumerate(batch.ids):
@@ -243,10 +241,8 @@ def _explained_again(study: Study, chosen: Chosen, image_id: str) -> Callable[[t
 
 def _uniform(image: torch.Tensor, samples: int, draw: np.random.Generator) -> torch.Tensor:
     """Draw noise within ± each channel's range, ``(samples, C, *spatial)``."""
-    whole = image[0].float().flatten(1)
-    spread = (whole.amax(1) - whole.amin(1)).reshape(-1, *[1] * (image.dim() - 2))
     drawn = draw.uniform(-1, 1, size=(samples, *image.shape[1:])).astype(np.float32)
-    return torch.from_numpy(drawn).to(image.device) * spread
+    return torch.from_numpy(drawn).to(image.device) * channel_range(image)
 
 
 def _shuffled(heat: np.ndarray, image_id: str, seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
 from workbench.errors import InputError
-from workbench.explain.gradients import generator_of
+from workbench.explain.draws import generator_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from workbench.errors import InputError
-from workbench.explain.gradients import check_whole, generator_of
+from workbench.explain.draws import generator_of
+from workbench.explain.settings import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from workbench.errors import InputError
-from workbench.explain.gradients import generator_of
+from workbench.explain.draws import channel_range, generator_of
 from workbench.explain.quality.imputation import AT_ONCE, impute
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import BLURRED, BY_MAP, EDGES, RANDOM, blurred, edge_strength, random_ranks, ranks
 from workbench.explain.quality.removal import outcome, score_of, scores_of, with_evidence
+from workbench.explain.settings import check_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,13 +152,11 @@ def _as(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
 
 def _noise(inputs: torch.Tensor, ids: Sequence[str], noise: float, seed: int) -> torch.Tensor:
     """Draw one field an image: every order meets the same, so that it adds nothing to their difference."""
-    images = inputs.float().flatten(2)
-    spread = noise * (images.amax(2) - images.amin(2)).reshape(*inputs.shape[:2], *[1] * (inputs.dim() - 2))
     drawn = [
         generator_of(f"noise on {image_id}", seed).standard_normal(inputs.shape[1:], dtype=np.float32)
         for image_id in ids
     ]
-    return spread * torch.from_numpy(np.stack(drawn)).to(inputs.device)
+    return noise * channel_range(inputs) * torch.from_numpy(np.stack(drawn)).to(inputs.device)
 
 
 def _checked(percentiles: Sequence[float], noise: float) -> list[float]:
@@ -167,9 +166,7 @@ def _checked(percentiles: Sequence[float], noise: float) -> list[float]:
     ):
         message = f"percentiles {percentiles!r} must be numbers above 0 and below 100, e.g. (10, 30, 50, 70, 90)."
         raise InputError(message)
-    if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < np.inf:
-        message = f"noise {noise!r} must be a number of at least 0, a part of each image's range; the paper's is 0.01."
-        raise InputError(message)
+    check_number("noise", noise, least=0, meaning="a part of each image's range; the paper's is 0.01")
     return [p / 100 for p in percentiles]
 
 

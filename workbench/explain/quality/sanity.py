@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InputError
-from workbench.explain.gradients import check_whole
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.randomise import cascade
 from workbench.explain.quality.removal import WITHOUT_EVIDENCE
 from workbench.explain.quality.similarity import flat, other_patients, rank_correlation, ssim
+from workbench.explain.settings import check_whole
 from workbench.explain.untouched import untouched, unwrapped
 from workbench.progress import live
 

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from workbench.errors import InputError
-from workbench.explain.gradients import check_whole, generator_of
+from workbench.explain.draws import generator_of
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.removal import WITHOUT_EVIDENCE
 from workbench.explain.quality.similarity import flat, other_patients, rank_correlation
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Batch
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def _check(study: Study, shift: int, noise: float, scale: float) -> None:
         message = f"shift {shift} is not small beside an input of {shorter} pixels; give less than a quarter, {(shorter - 1) // 4} or fewer."
         raise InputError(message)
     for name, value in (("noise", noise), ("scale", scale)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            message = f"{name} {value!r} must lie between 0 and 1, a share of each image's range; 0.01 to 0.1 is small."
-            raise InputError(message)
+        check_number(
+            name, value, above=0, below=1, meaning="a share of each image's range, of which 0.01 to 0.1 is small"
+        )
 
 
 def _scores(study: Study, batch: Batch, chosen: Chosen) -> np.ndarray:
