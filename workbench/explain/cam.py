@@ -6,7 +6,6 @@ is recorded. With several layers, what follows the earliest is differentiated, o
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -217,7 +216,8 @@ def _of_every_target(look: Look, chosen: Chosen, draw: Draw, spatial: Sequence[i
     activations = [place.maps(a.detach()).float() for a, place in zip(look.caught, look.places, strict=True)]
     drawn = []
     for target in range(count):
-        gradients = _gradients(look, _one(chosen, target), last=target == count - 1)
+        # One by one, so that differentiating a target does not go through all others.
+        gradients = _gradients(look, chosen.only([target]), last=target == count - 1)
         coarse = [draw(a, g.float()) for a, g in zip(activations, gradients, strict=True)]
         drawn.append(fused(coarse, spatial).cpu().numpy())
     return np.stack(drawn)
@@ -257,12 +257,3 @@ def _scores(chosen: Chosen, looks: Sequence[Look]) -> np.ndarray:
     found = [chosen.scores(look.output.detach(), look.rows) for look in looks]
     scores: np.ndarray = torch.cat(found, dim=1).cpu().numpy()
     return scores
-
-
-def _one(chosen: Chosen, target: int) -> Chosen:
-    """Return what one target asks, so that differentiating it does not go through all others."""
-    only = slice(target, target + 1)
-    regions = None if chosen.regions is None else chosen.regions[only]
-    return dataclasses.replace(
-        chosen, indices=chosen.indices[only], against=chosen.against[only], regions=regions, saturated=chosen.saturated[only]
-    )  # fmt: skip

@@ -57,11 +57,20 @@ class Chosen:
             picked.append(score)
         return torch.stack(picked).float()
 
-    def of(self, row: int) -> Chosen:
-        """Return what is asked of one image alone."""
-        one = slice(row, row + 1)
-        regions = None if self.regions is None else self.regions[:, one]
-        return Chosen(self.indices[:, one], self.against[:, one], regions, self.saturated[:, one])
+    def take(self, rows: np.ndarray | Sequence[int]) -> Chosen:
+        """Return what is asked of some images, in this order; one may come several times."""
+        return self._part(np.arange(len(self.indices)), np.asarray(rows, dtype=np.int64))
+
+    def only(self, targets: np.ndarray | Sequence[int]) -> Chosen:
+        """Return what some targets ask: their numbers, or bool ``(T,)``."""
+        return self._part(np.arange(len(self.indices))[np.asarray(targets)], np.arange(self.indices.shape[1]))
+
+    def _part(self, targets: np.ndarray, rows: np.ndarray) -> Chosen:
+        regions, cell = self.regions, np.ix_(targets, rows)
+        if regions is not None:
+            first, second = (torch.from_numpy(places).to(regions.device) for places in (targets, rows))
+            regions = regions[first][:, second]
+        return Chosen(self.indices[cell], self.against[cell], regions, self.saturated[cell])
 
     def _picked(self, output: torch.Tensor, index: torch.Tensor, target: int, image: torch.Tensor) -> torch.Tensor:
         values = output[torch.arange(len(output), device=output.device), index.to(output.device)]

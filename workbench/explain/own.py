@@ -36,10 +36,11 @@ def own_method(name: str, function: Any) -> Method:
         network = Scores(task)
 
         def explain(batch: Batch) -> Part:
-            chosen = task.choose(task.evaluate(batch.inputs), batch.ids)
-            scores = chosen.scores(task.evaluate(batch.inputs)).cpu().numpy()
+            output = task.evaluate(batch.inputs)
+            chosen = task.choose(output, batch.ids)
+            scores = chosen.scores(output).cpu().numpy()
             maps = [
-                _maps(name, partial(function, network, **settings), network, batch, _one_target(chosen, target))
+                _maps(name, partial(function, network, **settings), network, batch, chosen.only([target]))
                 for target in range(task.count)
             ]
             return Part(chosen, scores, np.stack(maps))
@@ -73,12 +74,6 @@ class Scores(torch.nn.Module):
         return self.asked.scores(output, rows)[0][:, None]
 
 
-def _one_target(chosen: Chosen, target: int) -> Chosen:
-    one = slice(target, target + 1)
-    regions = None if chosen.regions is None else chosen.regions[one]
-    return type(chosen)(chosen.indices[one], chosen.against[one], regions, chosen.saturated[one])
-
-
 def _maps(name: str, call: Callable[..., Any], network: Scores, batch: Batch, chosen: Chosen) -> np.ndarray:
     plain = chosen.regions is None and (chosen.against < 0).all()
     if plain:
@@ -88,7 +83,7 @@ def _maps(name: str, call: Callable[..., Any], network: Scores, batch: Batch, ch
     # What is summed differs from image to image, and a function may repeat its images in any order: one at a time.
     maps = []
     for row, image_id in enumerate(batch.ids):
-        network.asked = chosen.of(row)
+        network.asked = chosen.take([row])
         image = batch.inputs[row : row + 1]
         target = torch.zeros(1, dtype=torch.int64, device=image.device)
         maps.append(_checked(name, call(image.clone(), target), image, [image_id]))

@@ -10,7 +10,7 @@ import torch
 from workbench.explain.draws import channel_range, generator_of
 from workbench.explain.fill import Fill, check_fill
 from workbench.explain.quality.measure import Measure, Outcome
-from workbench.explain.quality.removal import outcome, rows_of, score_of, with_evidence
+from workbench.explain.quality.removal import outcome, score_of, with_evidence
 from workbench.explain.settings import check_number, check_whole
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def infidelity(study: Study, *, samples: int = 64, fill: Any = "blur", seed: int
     for batch, chosen, maps in with_evidence(study, "Infidelity"):
         for row, image_id in enumerate(batch.ids):
             own = infidelities(
-                score_of(study.task, rows_of(chosen, [row])), Fill.of(batch.inputs[row : row + 1], fill),
+                score_of(study.task, chosen.take([row])), Fill.of(batch.inputs[row : row + 1], fill),
                 heat=maps[row], boxes=draw_boxes(image_id, maps.shape[1:], samples, seed=seed),
                 shuffled=_shuffled(maps[row], image_id, seed), at_once=study.task.batch_size,
             )  # fmt: skip
@@ -169,7 +169,7 @@ def sensitivity(study: Study, *, samples: int = 10, radius: float = 0.02, seed: 
         for row, image_id in enumerate(batch.ids):
             image = batch.inputs[row : row + 1]
             noise = _uniform(image, samples, generator_of(f"noise on {image_id}", seed)) * radius
-            again = _explained_again(study, rows_of(chosen, [row]), image_id)
+            again = _explained_again(study, chosen.take([row]), image_id)
             value = max_sensitivity(again, image, maps[row], noise=noise, at_once=study.task.batch_size)
             rows[image_id] = {"max-sensitivity": value}
     return outcome(study, rows, (MAX_SENSITIVITY,))
@@ -233,8 +233,7 @@ def _explained_again(study: Study, chosen: Chosen, image_id: str) -> Callable[[t
     from workbench.explain.task import Batch
 
     def explain(inputs: torch.Tensor) -> np.ndarray:
-        same = [0] * len(inputs)
-        return study.again(Batch([image_id] * len(inputs), inputs), rows_of(chosen, same))
+        return study.again(Batch([image_id] * len(inputs), inputs), chosen.take([0] * len(inputs)))
 
     return explain
 

@@ -12,7 +12,7 @@ from workbench.explain.quality.measure import Outcome
 from workbench.explain.quality.similarity import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -65,15 +65,7 @@ def with_evidence(study: Study, label: str) -> Iterator[tuple[Batch, Chosen, np.
         if len(kept) == 0:
             continue
         where = torch.from_numpy(kept).to(batch.inputs.device)
-        yield Batch([batch.ids[row] for row in kept], batch.inputs[where]), rows_of(chosen, kept), maps[kept]
-
-
-def rows_of(chosen: Chosen, rows: np.ndarray | Sequence[int]) -> Chosen:
-    """Return what is asked of these images, in this order; one may come several times."""
-    regions = None
-    if chosen.regions is not None:
-        regions = chosen.regions[:, torch.as_tensor(rows, dtype=torch.int64, device=chosen.regions.device)]
-    return type(chosen)(chosen.indices[:, rows], chosen.against[:, rows], regions, chosen.saturated[:, rows])
+        yield Batch([batch.ids[row] for row in kept], batch.inputs[where]), chosen.take(kept), maps[kept]
 
 
 def outcome(

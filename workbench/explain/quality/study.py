@@ -112,9 +112,7 @@ class Study:
         if list(ids) == list(known):
             return chosen
         # A method may look at some images of the batch alone.
-        rows = [known.index(image_id) for image_id in ids]
-        regions = None if chosen.regions is None else chosen.regions[:, rows]
-        return type(chosen)(chosen.indices[:, rows], chosen.against[:, rows], regions, chosen.saturated[:, rows])
+        return chosen.take([known.index(image_id) for image_id in ids])
 
     def _check_same(self, ids: list[str], scores: np.ndarray, rows: np.ndarray) -> None:
         told = self.attributions.scores[rows]
