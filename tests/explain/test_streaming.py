@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import mmap
 import os
 import subprocess
@@ -15,9 +16,10 @@ import torch
 from torch import nn
 
 from workbench.errors import FileError
-from workbench.explain import gather
+from workbench.explain import gather, methods
 from workbench.explain.attribute import explain
 from workbench.explain.attributions import Attributions
+from workbench.imaging.preprocess import Preprocessing
 
 
 def network() -> nn.Sequential:
@@ -189,3 +191,88 @@ print(psutil.Process().memory_info().rss - psutil.Process().memory_info().shared
 
     small, large = peak(100), peak(3000)  # 6 and 188 MiB of maps
     assert large - small < 30
+
+
+class Activated(Stopping):
+    """What changes in it has no weights."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.before(inputs))
+
+    def before(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs
+
+
+CHANGES = {
+    "weights": lambda model: model.network.inner[0].weight.data.mul_(2),
+    "layer": lambda model: model.network.inner.__setitem__(1, nn.Tanh()),
+    "forward": lambda model: setattr(model.network, "before", torch.tanh),
+    "preprocessing": lambda model: object.__setattr__(model, "preprocessing", Preprocessing((32, 32), low=10)),
+    "function": lambda model: object.__setattr__(model, "preprocessing", lambda image: image * 2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_maps_of_a_model_that_changed_meanwhile_are_not_mixed_in(change, tmp_path, make_model, make_cohort) -> None:
+    cohort, model = make_cohort(6), make_model(Activated(8))
+    with pytest.raises(KeyboardInterrupt):
+        explain(model, cohort, out=tmp_path / "maps", **SHAP)
+    assert json.loads((tmp_path / ".maps-unfinished" / "journal.json").read_text())["done"] > 0
+    model.network.left = 10**6
+    change(model)
+    assert np.array_equal(
+        explain(model, cohort, out=tmp_path / "maps", **SHAP).maps, explain(model, cohort, **SHAP).maps
+    )
+
+
+@pytest.mark.parametrize("changed", ["code", "closure", "default"])
+def test_maps_of_a_function_that_changed_meanwhile_are_not_mixed_in(
+    changed: str, tmp_path, monkeypatch, make_model, make_cohort
+) -> None:
+    monkeypatch.setattr(methods, "_registered", {})
+    factor = 1.0
+
+    def first(network, images, target, offset=0.0):
+        network(images)
+        return images * factor + offset
+
+    def second(network, images, target, offset=2.0 if changed == "default" else 0.0):
+        network(images)
+        return images * factor + offset if changed != "code" else images - factor
+
+    model, cohort = make_model(Stopping(3)), make_cohort(6)
+    methods.register("mine")(first)
+    with pytest.raises(KeyboardInterrupt):
+        explain(model, cohort, "mine", batch_size=2, out=tmp_path / "maps")
+    model.network.left = 10**6
+    factor = 3.0 if changed == "closure" else 1.0
+    methods.register("mine")(second)
+    maps = explain(model, cohort, "mine", batch_size=2, out=tmp_path / "maps")
+    assert np.array_equal(maps.maps, explain(model, cohort, "mine").maps)
+
+
+def test_classes_that_folders_cannot_be_called_by_stay_apart(tmp_path, make_model, make_cohort) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    every = explain(
+        make_model(net, ("a/b", "a:b", "A:B", "..")), make_cohort(4), "saliency", target="each", out=tmp_path / "maps"
+    )
+    folders = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert folders == ["-", "A-B (3)", "a-b", "a-b (2)"]
+    assert np.array_equal(Attributions.load(tmp_path / "maps" / "a-b (2)").maps, every["a:b"].maps)
+
+
+def test_a_folder_of_one_value_and_of_several_are_not_mixed(tmp_path, make_model, make_cohort) -> None:
+    model, cohort = make_model(network()), make_cohort(4)
+    explain(model, cohort, out=tmp_path / "one")
+    with pytest.raises(FileError, match="holds one saved value, and several targets need a folder each"):
+        explain(model, cohort, target="each", out=tmp_path / "one")
+    explain(model, cohort, target="each", out=tmp_path / "several")
+    with pytest.raises(FileError, match="for each of several targets, and here one is asked for"):
+        explain(model, cohort, out=tmp_path / "several")
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(tmp_path, make_model, make_cohort) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(FileError, match=r"notes/.maps-unfinished cannot be made \(Not a directory\)"):
+        explain(make_model(network()), make_cohort(4), out=tmp_path / "notes" / "maps")

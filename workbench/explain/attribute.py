@@ -14,7 +14,7 @@ from workbench.errors import EvidenceWarning
 from workbench.explain.attributions import SATURATED, Attributions, Source
 from workbench.explain.chosen import Question
 from workbench.explain.gather import Gathered, InMemory, OnDisk
-from workbench.explain.methods import check_settings, find_method
+from workbench.explain.methods import check_settings, find_method, fingerprint, written
 from workbench.explain.reading import explained, read_targets
 from workbench.explain.settings import check_whole
 from workbench.explain.task import Task
@@ -22,6 +22,9 @@ from workbench.explain.untouched import untouched
 from workbench.imaging.preprocess import Preprocessing
 from workbench.progress import live
 from workbench.provenance import Provenance, digest, plain
+
+# How far a score may lie from the one found before, relative to its size: other batches round differently.
+SAME_SCORE = 1e-3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +103,8 @@ def explain(
         else OnDisk(out, len(cohort), names if several else None, _question(task, name, chosen))
     )
     with closing(gathered), untouched(task.network):
+        if isinstance(gathered, OnDisk) and gathered.done and not _answers_alike(task, gathered):
+            gathered.start_over()
         if gathered.done < len(cohort):
             answer = prepare(task, **chosen)
             with live(f"Explaining by {name}", len(cohort), keep=False) as shown:
@@ -130,10 +135,30 @@ def _question(task: Task, method: str, settings: Mapping[str, Any]) -> dict[str,
 
     own = {key: _fingerprint(value) for key, value in settings.items()}
     return {
-        "method": method, "settings": plain(own), "targets": [plain(one) for one in task.question.targets],
-        "weights": weights_digest(task.network), "model": task.model.provenance.content,
+        "method": fingerprint(method), "settings": plain(own), "targets": [plain(one) for one in task.question.targets],
+        "weights": weights_digest(task.network), "network": digest(repr(task.network)), "model": task.model.provenance.content,
+        "task": task.model.task, "classes": list(task.model.classes), "preprocessing": _recipe(task.model.preprocessing),
         "cohort": digest(task.cohort.provenance.content, task.cohort.ids),
     }  # fmt: skip
+
+
+def _recipe(preprocessing: Any) -> Any:
+    return (
+        plain(preprocessing)
+        if preprocessing is None or isinstance(preprocessing, Preprocessing)
+        else written(preprocessing)
+    )
+
+
+def _answers_alike(task: Task, gathered: OnDisk) -> bool:
+    """Tell whether the model still scores the first finished images as it did.
+
+    What a network or a preprocessing of the user's own does may change without its weights or its name telling.
+    """
+    ids = task.cohort.ids[: min(gathered.done, task.batch_size)]
+    output = task.evaluate(task.inputs(ids))
+    scores = task.choose(output, ids).scores(output).cpu().numpy()
+    return bool(np.allclose(scores, gathered.scores(len(ids)), rtol=SAME_SCORE, atol=SAME_SCORE))
 
 
 def _attributions(

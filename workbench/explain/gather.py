@@ -13,10 +13,10 @@ import numpy as np
 
 from workbench.errors import FileError
 from workbench.provenance import Provenance, plain
-from workbench.storage import check_free, read_array, read_json, seal, write_json
+from workbench.storage import MANIFEST, check_free, read_array, read_json, seal, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from workbench.explain.attributions import Attributions
     from workbench.explain.task import Part
@@ -86,9 +86,8 @@ class OnDisk:
 
     def __init__(self, folder: str | Path, images: int, names: list[str] | None, question: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        # A class may be called anything; a folder may not.
-        inner = None if names is None else [re.sub(r'[\\/:*?"<>|]', "-", name) for name in names]
-        self.folders = [self.folder] if inner is None else [self.folder / name for name in inner]
+        self.folders = [self.folder] if names is None else [self.folder / name for name in folder_names(names)]
+        _check_kind(self.folder, several=names is not None)
         for one in self.folders:
             check_free(one)
         self.scratch = self.folder.parent / f".{self.folder.name}-unfinished"
@@ -103,8 +102,24 @@ class OnDisk:
             self._resume(record)
         else:
             # Leftovers of another question, whose answer nobody came back for.
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.start_over()
+
+    def start_over(self) -> None:
+        """Throw away what is unfinished, and begin with the first image."""
+        self.close()
+        self.done, self._columns = 0, list[str]()
+        self._files, self._settings, self._parents = {}, {}, {}
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        try:
             self.scratch.mkdir(parents=True)
+        except OSError as error:
+            message = f"{self.scratch} cannot be made ({error.strerror or error}); choose another folder for out."
+            raise FileError(message) from error
+
+    def scores(self, images: int) -> np.ndarray:
+        """Return the explained scores of the first finished images, float64 ``(T, images)``."""
+        column = self._columns.index("score")
+        return np.stack([file.first(images)[:, column] for file in self._files["rows"]])
 
     def _every(self, record: Mapping[str, Any]) -> list[tuple[int, str]]:
         return [(place, name) for place in range(len(self.folders)) for name in record["files"]]
@@ -195,6 +210,40 @@ class OnDisk:
         return found
 
 
+def folder_names(names: Sequence[str]) -> list[str]:
+    """Return a folder's name for each target, all different: a class may be called anything, a folder may not.
+
+    Examples
+    --------
+    >>> folder_names(["healthy", "COVID/other", "COVID:other", ".."])
+    ['healthy', 'COVID-other', 'COVID-other (2)', '-']
+    """
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        # Some systems take no dots or spaces at a name's end, and hold A and a for one.
+        own = tried = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "-", name).rstrip(". ") or "-"
+        number = 1
+        while tried.casefold() in taken:
+            number += 1
+            tried = f"{own} ({number})"
+        taken.add(tried.casefold())
+        found.append(tried)
+    return found
+
+
+def _check_kind(folder: Path, *, several: bool) -> None:
+    """Refuse to mix one saved value with folders of several."""
+    if several and (folder / MANIFEST).is_file():
+        message = (
+            f"{folder} holds one saved value, and several targets need a folder each within; choose another folder."
+        )
+        raise FileError(message)
+    if not several and folder.is_dir() and not (folder / MANIFEST).is_file() and any(folder.glob(f"*/{MANIFEST}")):
+        message = f"{folder} holds a saved value for each of several targets, and here one is asked for; choose another folder."
+        raise FileError(message)
+
+
 class _Appended:
     """A ``.npy`` file of known final length that grows at its end."""
 
@@ -227,6 +276,14 @@ class _Appended:
             os.ftruncate(self._stream.fileno(), self._end)
             raise
         self._end += values.nbytes
+
+    def first(self, rows: int) -> np.ndarray:
+        """Return the first rows; the header tells of more than there is yet."""
+        with self.path.open("rb") as stream:
+            np.lib.format.read_magic(stream)
+            np.lib.format.read_array_header_1_0(stream)
+            values = np.fromfile(stream, self.dtype, rows * int(np.prod(self.shape, dtype=np.int64)))
+        return values.reshape(rows, *self.shape)
 
     def close(self) -> None:
         self._stream.close()

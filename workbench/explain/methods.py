@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError, unknown_name
+from workbench.provenance import digest
 
 if TYPE_CHECKING:
     from workbench.explain.task import Explain
@@ -82,6 +84,30 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return known | dict(settings)
 
 
+def fingerprint(name: str) -> str:
+    """Return what tells two functions apart that were registered under one name; a method of Workbench is its name."""
+    return name if name in BUILT_IN else f"{name}: {written(inspect.unwrap(_registered[name]))}"
+
+
+def written(function: Any) -> str:
+    """Tell a function by its byte code, and by the plain values it closes over."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return type(function).__qualname__
+    closed = [cell.cell_contents for cell in function.__closure__ or ()]
+    values = [*closed, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return digest(_code(code), [repr(value) for value in values if isinstance(value, str | int | float | None)])
+
+
+def _code(code: CodeType) -> list[Any]:
+    constants = [
+        _code(one) if isinstance(one, CodeType) else repr(one)
+        for one in code.co_consts
+        if not isinstance(one, frozenset)
+    ]
+    return [code.co_code.hex(), list(code.co_names), constants]
+
+
 def register(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make anybody's own function a method: it gets targets, streaming, tests of trust and figures as all others do.
 
@@ -121,7 +147,9 @@ def register(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def made(function: Callable[..., Any]) -> Callable[..., Any]:
         from workbench.explain.own import own_method
 
-        _registered[name] = own_method(name, function)
+        method = own_method(name, function)
+        method.__wrapped__ = function  # type: ignore[attr-defined]
+        _registered[name] = method
         return function
 
     return made
