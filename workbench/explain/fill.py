@@ -35,12 +35,13 @@ FILLS = (*EVERYWHERE, "inpaint")
 BLUR = 0.1
 
 
-def check_fill(fill: Any, *, known: tuple[str, ...] = FILLS) -> None:
+def check_fill(fill: Any, *, name: str = "fill", known: tuple[str, ...] = FILLS) -> None:
     """Refuse what cannot be a fill.
 
     Parameters
     ----------
     fill : a name of `known`, a finite number, or an array or tensor ``(C, *spatial)``, finite.
+    name : what the method calls it, for the message.
     known : names that the caller can work with: :data:`EVERYWHERE` where it needs one image behind the whole.
 
     Raises
@@ -51,15 +52,15 @@ def check_fill(fill: Any, *, known: tuple[str, ...] = FILLS) -> None:
         if fill in known:
             return
         if fill in FILLS:
-            message = f"fill {fill!r} depends on the region that is hidden, and here one image must stand behind the whole; use one of {', '.join(known)}."
+            message = f"{name} {fill!r} depends on the region that is hidden, and here one image must stand behind the whole; use one of {', '.join(known)}."
             raise InputError(message)
-        raise unknown_name("fill", fill, known)
+        raise unknown_name(name, fill, known)
     if isinstance(fill, np.ndarray | torch.Tensor):
         if not bool(torch.isfinite(torch.as_tensor(fill)).all()):
-            message = "the image given as fill holds NaN or infinite values; repair it."
+            message = f"the image given as {name} holds NaN or infinite values; repair it."
             raise InputError(message)
     elif isinstance(fill, bool) or not isinstance(fill, Real) or not np.isfinite(float(fill)):
-        message = f"fill {fill!r} must be one of {', '.join(known)}, a finite number, or an image (C, *spatial) as the network sees it."
+        message = f"{name} {fill!r} must be one of {', '.join(known)}, a finite number, or an image (C, *spatial) as the network sees it."
         raise InputError(message)
 
 
@@ -105,7 +106,7 @@ def fill_images(inputs: torch.Tensor, fill: Any) -> torch.Tensor:
     given = torch.as_tensor(fill if isinstance(fill, np.ndarray | torch.Tensor) else float(fill))
     if given.dim() and given.shape != inputs.shape[1:]:
         message = (
-            f"the image given as fill has the shape {tuple(given.shape)}, the images as the network sees them "
+            f"what stands in the image's place has the shape {tuple(given.shape)}, the images as the network sees them "
             f"{tuple(inputs.shape[1:])}; both must be alike (model.inputs(cohort) shows them)."
         )
         raise InputError(message)

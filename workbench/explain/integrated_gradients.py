@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from workbench.cohorts.cohort import Cohort
-from workbench.errors import EvidenceWarning, InputError, unknown_name
-from workbench.explain.fill import EVERYWHERE, check_fill, fill_images, told_fill
+from workbench.errors import EvidenceWarning
+from workbench.explain.fill import EVERYWHERE, fill_images
 from workbench.explain.gradients import gradients_at
+from workbench.explain.references import stand_in
 from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from workbench.cohorts.cohort import Cohort
     from workbench.explain.chosen import Chosen
     from workbench.explain.task import Batch, Explain, Task
 
@@ -59,12 +60,13 @@ def integrated_gradients(
     check_whole("steps", steps, least=1)
     check_whole("max_steps", max_steps, least=steps)
     check_number("tolerance", tolerance, above=0, meaning="0.05 leaves gaps of up to 5 % of the score's difference")
-    start, told = _start(task, baseline, background)
+    start = stand_in(task, baseline, background, default="black", name="baseline", known=EVERYWHERE)
 
     def explain(batch: Batch) -> Part:
         output = task.evaluate(batch.inputs)
         chosen = task.choose(output, batch.ids)
-        scores, begin = chosen.scores(output).cpu().numpy(), start(batch)
+        scores = chosen.scores(output).cpu().numpy()
+        begin = fill_images(batch.inputs.float(), start.fill)
         reached = chosen.scores(task.evaluate(begin.to(batch.inputs.dtype))).cpu().numpy()
         rise = scores.astype(np.float64) - reached
         goal = _Goal(rise, scores, tolerance, torch.finfo(batch.inputs.dtype).eps)
@@ -80,7 +82,7 @@ def integrated_gradients(
         return Part(
             chosen, scores, maps.astype(np.float32),
             findings={"completeness_gap": gap, "relative_gap": relative, "steps": used, "baseline_score": reached.astype(np.float64)},
-            settings=told, parents={} if background is None else {"background": background.provenance},
+            settings=start.told, parents=start.parents,
         )  # fmt: skip
 
     return explain
@@ -157,51 +159,3 @@ def _along(
 def _sums(maps: np.ndarray) -> np.ndarray:
     sums: np.ndarray = maps.reshape(*maps.shape[:2], -1).sum(-1)
     return sums
-
-
-def _start(
-    task: Task, baseline: str | float | np.ndarray | None, background: object
-) -> tuple[Callable[[Batch], torch.Tensor], dict[str, Any]]:
-    """Return what gives the baselines ``(n, C, *spatial)`` of a batch, float32, and how the record tells them."""
-    if background is None:
-        fill = "black" if baseline is None else baseline
-        if isinstance(fill, str) and fill not in EVERYWHERE:
-            raise unknown_name("baseline", fill, EVERYWHERE)
-        check_fill(fill, known=EVERYWHERE)
-        return lambda batch: fill_images(batch.inputs.float(), fill), {"baseline": told_fill(fill)}
-    if baseline is not None:
-        message = "baseline and background both say where the path begins; give one of them."
-        raise InputError(message)
-    if not isinstance(background, Cohort):
-        message = f"background {background!r} must be a cohort, best the one the model was trained on; its mean image is the baseline."
-        raise InputError(message)
-    mean = mean_image(task, background)
-
-    def begin(batch: Batch) -> torch.Tensor:
-        if batch.inputs.shape[1:] != mean.shape:
-            message = (
-                f"the background's images have the shape {tuple(mean.shape)} as the network sees them, the explained ones "
-                f"{tuple(batch.inputs.shape[1:])}; their mean cannot be a baseline. Give a background of the same grid, or baseline='black'."
-            )
-            raise InputError(message)
-        return mean.expand(batch.inputs.shape)
-
-    return begin, {"baseline": "mean image of the background", "background": background.name}
-
-
-def mean_image(task: Task, background: Cohort) -> torch.Tensor:
-    """Average a cohort as the network sees it: ``(C, *spatial)``, float32 on its device; read a batch at a time.
-
-    Raises
-    ------
-    InputError : where the cohort holds no image.
-    """
-    total: torch.Tensor | None = None
-    for start in range(0, len(background), task.batch_size):
-        part = task.inputs(background.ids[start : start + task.batch_size], background)
-        added = part.cpu().double().sum(0)
-        total = added if total is None else total + added
-    if total is None:
-        message = "the background holds no image; its mean cannot be a baseline."
-        raise InputError(message)
-    return (total / len(background)).float().to(part.device)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from workbench.errors import EvidenceWarning, InputError, unknown_name
+from workbench.explain.fill import Fill
 from workbench.explain.memory import Fitting
-from workbench.explain.region_shap import filling
+from workbench.explain.references import stand_in
 from workbench.explain.regions import GRID, SUPERPIXELS, grid, superpixels
 from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from workbench.cohorts.cohort import Cohort
     from workbench.explain.chosen import Chosen
-    from workbench.explain.fill import Fill
     from workbench.explain.task import Batch, Explain, Task
 
 FIRST = 64  # evaluations before the first look at the values
@@ -74,10 +74,12 @@ def partition_shap(
     """
     check_whole("count", count, least=2)
     check_whole("evaluations", evaluations, least=FIRST)
-    check_number("tolerance", tolerance, above=0, meaning="0.2 stops where doubling the work changes the map by a fifth")
+    check_number(
+        "tolerance", tolerance, above=0, meaning="0.2 stops where doubling the work changes the map by a fifth"
+    )
     if not isinstance(regions, np.ndarray) and regions not in (GRID, SUPERPIXELS):
         raise unknown_name("regions", regions, [GRID, SUPERPIXELS, "an array of labels"])
-    cover, told, parents = filling(task, fill, background)
+    cover = stand_in(task, fill, background, default="blur")
     fitting, shared = Fitting(task.batch_size), dict[tuple[int, ...], _Tree]()
 
     def tree_of(image: torch.Tensor, image_id: str) -> _Tree:
@@ -93,7 +95,7 @@ def partition_shap(
     def explain(batch: Batch) -> Part:
         output = task.evaluate(batch.inputs)
         chosen = task.choose(output, batch.ids)
-        scores, behind = chosen.scores(output).double().cpu().numpy(), cover(batch.inputs)
+        scores, behind = chosen.scores(output).double().cpu().numpy(), Fill.of(batch.inputs, cover.fill)
         maps = np.zeros((task.count, len(batch.ids), *batch.inputs.shape[2:]), dtype=np.float32)
         found = {name: np.zeros(scores.shape) for name in FINDINGS}
         for row, image_id in enumerate(batch.ids):
@@ -108,7 +110,7 @@ def partition_shap(
                 for name, value in facts.items():
                     found[name][target, row] = value
         _warn_of(np.maximum(found["change"], found["unopened"]), tolerance, evaluations)
-        return Part(chosen, scores.astype(np.float32), maps, findings=found, settings=told, parents=parents)
+        return Part(chosen, scores.astype(np.float32), maps, findings=found, settings=cover.told, parents=cover.parents)
 
     return explain
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from workbench.cohorts.cohort import Cohort
 from workbench.errors import InputError
 from workbench.explain.draws import generator_of
-from workbench.explain.fill import Fill, check_fill, told_fill
-from workbench.explain.integrated_gradients import mean_image
+from workbench.explain.fill import Fill
+from workbench.explain.references import stand_in
 from workbench.explain.regions import SUPERPIXELS, read_regions
 from workbench.explain.settings import check_number, check_whole
 from workbench.explain.shapley import exact_interactions, exact_shapley, least_samples, members_of, sampled_shapley
@@ -21,12 +20,12 @@ from workbench.explain.task import Part
 from workbench.provenance import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from workbench.cohorts.cohort import Cohort
     from workbench.explain.chosen import Chosen
     from workbench.explain.regions import Regions
     from workbench.explain.task import Batch, Explain, Task
-    from workbench.provenance import Provenance
 
 # 2^16 forward passes an image; above, sampling tells the values well in a fraction of that.
 MOST_EXACT = 16
@@ -95,13 +94,13 @@ def region_shap(
         )
         raise InputError(message)
     paired = not sampled and players.kind != SUPERPIXELS if interactions is None else interactions
-    cover, told, parents = filling(task, fill, background)
+    cover = stand_in(task, fill, background, default="blur")
 
     def explain(batch: Batch) -> Part:
         output = task.evaluate(batch.inputs)
         chosen = task.choose(output, batch.ids)
         scores = chosen.scores(output).cpu().numpy()
-        game = _Game.of(task, batch, chosen, players=players, cover=cover(batch.inputs))
+        game = _Game.of(task, batch, chosen, players=players, cover=Fill.of(batch.inputs, cover.fill))
         found = _Found.nothing(task.count, len(batch.ids), len(players.names))
         small = [row for row, own in enumerate(game.present) if len(own) <= exact]
         _solve_exactly(game, small, scores=scores, found=found, paired=paired)
@@ -112,7 +111,7 @@ def region_shap(
             chosen, scores, game.spread(found.values),
             errors=game.spread(found.errors) if sampled else None,
             findings=_findings(players, game, found, scores=scores, sampled=sampled, paired=paired),
-            settings={"regions": _told(regions), "region_names": players.names, **told}, parents=parents,
+            settings={"regions": _told(regions), "region_names": players.names, **cover.told}, parents=cover.parents,
         )  # fmt: skip
 
     return explain
@@ -255,22 +254,3 @@ def _told(regions: Any) -> Any:
         hashes = digest([[str(image_id), digest(np.asarray(atlas))] for image_id, atlas in regions.items()])
         return f"atlas of {len(regions)} images, {hashes[:12]}"
     return regions
-
-
-def filling(
-    task: Task, fill: Any, background: Any
-) -> tuple[Callable[[torch.Tensor], Fill], dict[str, Any], dict[str, Provenance]]:
-    """Return what covers a batch's images, how the record tells it, and where it came from."""
-    if background is None:
-        chosen = "blur" if fill is None else fill
-        check_fill(chosen)
-        return lambda images: Fill.of(images, chosen), {"fill": told_fill(chosen)}, {}
-    if fill is not None:
-        message = f"fill {told_fill(fill)!r} and background= both say what covers a region; give one of them."
-        raise InputError(message)
-    if not isinstance(background, Cohort):
-        message = f"background {background!r} must be a cohort; its mean image covers regions."
-        raise InputError(message)
-    mean = mean_image(task, background)
-    told = {"fill": "mean image of the background", "background": background.name}
-    return lambda images: Fill.of(images, mean), told, {"background": background.provenance}
