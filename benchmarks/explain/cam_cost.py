@@ -12,26 +12,24 @@ what autograd keeps for the backward pass, weights left out, are counted exactly
 from __future__ import annotations
 
 import argparse
-import platform
 import time
-import warnings
 from contextlib import nullcontext
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
+from contest import as_cohort, densenet, machine, quiet_and_single, ratio, resnet, take_turns
 from torch.utils.flop_counter import FlopCounterMode
 
-from workbench.cohorts.cohort import Cohort
 from workbench.explain.attribute import explain
 from workbench.models.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Contest = dict[str, Callable[[], Any]]
+    from contest import Contest, Seconds
 
 LAYERS = {"DenseNet121": "class_layers.relu", "ResNet18": "layer4", "3-D ResNet18": "layer4"}
 WHO = (
@@ -47,10 +45,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    print(f"{machine(options.device)}\n")
+    quiet_and_single()
+    own = f" {torch.cuda.get_device_name()}." if options.device == "cuda" else ""
+    print(f"{machine()}{own}\n")
     print(
         f"## Grad-CAM, {options.images} images in batches of {options.batch}, {options.classes} classes, in forward passes\n"
     )
@@ -59,10 +56,10 @@ def main() -> None:
     for name, network in networks(options).items():
         images = pictures(name, options)
         contestants = contest(name, network, images, options.batch)
-        seconds = take_turns(contestants, options)
+        seconds = timed(contestants, options)
         forward = median(seconds["forward"]) / options.images * 1e3
-        print(f"| {name} | {forward:.1f} | {' | '.join(f'{ratio(seconds, who):.2f}' for who in WHO)} |", flush=True)
-        others.append(f"| {name} | {' | '.join(f'{ratio(seconds, who):.2f}' for who in METHODS)} |")
+        print(f"| {name} | {forward:.1f} | {' | '.join(f'{forwards(seconds, who):.2f}' for who in WHO)} |", flush=True)
+        others.append(f"| {name} | {' | '.join(f'{forwards(seconds, who):.2f}' for who in METHODS)} |")
         bare = flops(contestants["forward"])
         for who in ("forward", *WHO):
             per = bare / options.images if who == "one image" else bare
@@ -83,28 +80,17 @@ def main() -> None:
     score_cam(options)
 
 
-def machine(device: str) -> str:
-    """Name what it ran on."""
-    own = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} thread"
-    return (
-        f"{platform.system()} {platform.machine()}, {platform.processor() or 'CPU'}, torch {torch.__version__}, {own}."
-    )
-
-
 def networks(options: argparse.Namespace) -> dict[str, torch.nn.Module]:
-    from monai.networks.nets import DenseNet121, resnet18
-
-    torch.manual_seed(0)
     made = {
-        "DenseNet121": DenseNet121(2, 1, options.classes),
-        "ResNet18": resnet18(spatial_dims=2, n_input_channels=1, num_classes=options.classes, conv1_t_stride=2),
-        "3-D ResNet18": resnet18(spatial_dims=3, n_input_channels=1, num_classes=options.classes, conv1_t_stride=2),
+        "DenseNet121": densenet(options.classes),
+        "ResNet18": resnet(outputs=options.classes),
+        "3-D ResNet18": resnet(3, options.classes),
     }
     return {name: ready(network, options.device) for name, network in made.items()}
 
 
 def ready(network: torch.nn.Module, device: str) -> torch.nn.Module:
-    network = network.eval().to(device)
+    network = network.to(device)
     if device == "cuda":
         flat = not any(isinstance(module, torch.nn.Conv3d) for module in network.modules())
         network = network.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
@@ -179,25 +165,21 @@ def score_cam(options: argparse.Namespace) -> None:
         maps[masks] = found.maps.ravel()
 
     contestants: Contest = {"forward": bare} | {f"{m}": lambda m=m: ours(m) for m in (None, 64, 16)}
-    seconds = take_turns(contestants, options)
+    seconds = timed(contestants, options)
     print(f"\n## Score-CAM, ResNet18 at {size}², {sum(runs) - 1} channels, in the bare passes that all of them need\n")
     print("| masks | bare passes | correlation with one a channel |\n|---|---|---|")
     for masks, name in ((None, "one a channel"), (64, "64"), (16, "16")):
         print(f"| {name} | {ratio(seconds, str(masks)):.2f} | {np.corrcoef(maps[None], maps[masks])[0, 1]:.4f} |")
 
 
-def take_turns(contestants: Contest, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Let everybody run once a repeat; the first repeat warms up and is not counted."""
+def timed(contestants: Contest, options: argparse.Namespace) -> Seconds:
     gpu = options.device == "cuda"
-    seconds: dict[str, list[float]] = {who: [] for who in contestants}
     with torch.autocast("cuda") if gpu else nullcontext():
-        for repeat in range(options.repeats + 1):
-            for who, run in contestants.items():
-                start = clock(gpu)
-                run()
-                if repeat:
-                    seconds[who].append(clock(gpu) - start)
-    return seconds
+        return take_turns(contestants, options.repeats, clock=partial(clock, gpu))
+
+
+def forwards(seconds: Seconds, who: str) -> float:
+    return ratio(seconds, who, "forward of one image" if who == "one image" else "forward")
 
 
 def clock(gpu: bool) -> float:
@@ -205,11 +187,6 @@ def clock(gpu: bool) -> float:
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def ratio(seconds: dict[str, list[float]], who: str) -> float:
-    against = seconds["forward of one image" if who == "one image" else "forward"]
-    return median(own / forward for own, forward in zip(seconds[who], against, strict=True))
 
 
 def flops(run: Callable[[], Any]) -> int:
@@ -242,14 +219,6 @@ def kept_for_backward(run: Callable[[], Any], network: torch.nn.Module) -> int:
     with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
         run()
     return most
-
-
-def as_cohort(images: torch.Tensor) -> Cohort:
-    from workbench.cohorts.pixels import ArrayPixels
-
-    ids = [str(row) for row in range(len(images))]
-    table = pd.DataFrame({"patient": ids, "label": "c0"}, index=pd.Index(ids, name="id"))
-    return Cohort(table, ("c0", "c1"), (), ArrayPixels.of(np.asarray(images), ids))
 
 
 if __name__ == "__main__":

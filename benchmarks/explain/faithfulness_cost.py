@@ -14,25 +14,19 @@ meets all of them; ratios are medians over repeats.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
-import warnings
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
+from contest import as_cohort, densenet, machine, quiet_and_single, resnet, take_turns
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import csc_matrix, lil_matrix
 from scipy.sparse.linalg import splu, spsolve
 
-from workbench.cohorts.cohort import Cohort
-from workbench.cohorts.pixels import ArrayPixels
 from workbench.explain.attribute import explain
 from workbench.explain.quality.faithfulness import faithfulness
 from workbench.explain.quality.imputation import impute
@@ -54,9 +48,7 @@ def main() -> None:
     for name, default in (("images", 2), ("repeats", 2), ("size", 96), ("large", 224), ("depth", 16)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    quiet_and_single()
     print(f"{machine()}\n")
     print(
         f"## Beside the bare forward passes, {options.images} images of {options.size}² and one volume of {options.depth} × {2 * options.depth}²\n"
@@ -81,17 +73,13 @@ def main() -> None:
 
 
 def networks(options: argparse.Namespace) -> dict[str, tuple[torch.nn.Module, torch.Tensor]]:
-    from monai.networks.nets import DenseNet121, resnet18
-
-    torch.manual_seed(0)
     draw = torch.Generator().manual_seed(0)
     plane = torch.randn(options.images, 1, options.size, options.size, generator=draw)
     volume = torch.randn(1, 1, options.depth, 2 * options.depth, 2 * options.depth, generator=draw)
-    settings = {"n_input_channels": 1, "num_classes": 2}
     return {
-        "DenseNet121": (DenseNet121(2, 1, 2).eval(), plane),
-        "ResNet18": (resnet18(spatial_dims=2, conv1_t_stride=2, **settings).eval(), plane),
-        "ResNet18, 3-D": (resnet18(spatial_dims=3, conv1_t_stride=2, **settings).eval(), volume),
+        "DenseNet121": (densenet(), plane),
+        "ResNet18": (resnet(), plane),
+        "ResNet18, 3-D": (resnet(3), volume),
     }
 
 
@@ -195,34 +183,6 @@ def system(image: np.ndarray, removed: np.ndarray, *, row_by_row: bool = False) 
 def quick_direct(matrix: csc_matrix, right: np.ndarray) -> np.ndarray:
     factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return factors.solve(right)
-
-
-def take_turns(contestants: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Let everybody run once a repeat; each tells its own CPU seconds. The first repeat warms up and is not counted."""
-    seconds: dict[str, list[float]] = {who: [] for who in contestants}
-    for repeat in range(repeats + 1):
-        for who, run in contestants.items():
-            took = run()
-            if repeat:
-                seconds[who].append(took)
-    return seconds
-
-
-def as_cohort(images: torch.Tensor) -> Cohort:
-    ids = [str(row) for row in range(len(images))]
-    table = pd.DataFrame({"patient": ids, "label": "no"}, index=pd.Index(ids, name="id"))
-    return Cohort(table, ("no", "yes"), (), ArrayPixels.of(np.asarray(images), ids))
-
-
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, one of {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}."
 
 
 if __name__ == "__main__":

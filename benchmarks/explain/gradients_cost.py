@@ -12,16 +12,12 @@ The second table counts exactly what autograd keeps for the backward pass, in Mi
 from __future__ import annotations
 
 import argparse
-import time
-import warnings
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import torch
+from contest import as_cohort, machine, quiet_and_single, resnet, take_turns
 
-from workbench.cohorts.cohort import Cohort
 from workbench.explain.attribute import explain
 from workbench.models.model import Model
 
@@ -42,9 +38,8 @@ def main() -> None:
     for name, default in (("images", 2), ("repeats", 3), ("samples", 8), ("size", 224), ("depth", 32)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    quiet_and_single()
+    print(machine())
     shapes = {2: (1, options.size, options.size), 3: (1, options.depth, 2 * options.depth, 2 * options.depth)}
     kept: list[str] = []
     for axes, shape in shapes.items():
@@ -63,7 +58,7 @@ def main() -> None:
             sampled = method in {"SmoothGrad", "integrated gradients"}
             number = f", {options.samples} gradients" if sampled else ""
             cells = [
-                "–" if one is None else f"{ratio(seconds, one, options.images, sampled=sampled):.1f}" for one in who
+                "–" if one is None else f"{per_image(seconds, one, options.images, sampled=sampled):.1f}" for one in who
             ]
             print(f"| {method}{number} | {' | '.join(cells)} |", flush=True)
         for who in ("saliency", "captum Saliency", "MONAI VanillaGrad"):
@@ -72,13 +67,6 @@ def main() -> None:
             )
     print("\n## Kept for the backward pass\n\n| | MiB an image |\n|---|---|")
     print("\n".join(kept))
-
-
-def resnet(axes: int) -> torch.nn.Module:
-    from monai.networks.nets import resnet18
-
-    torch.manual_seed(0)
-    return resnet18(spatial_dims=axes, n_input_channels=1, num_classes=2, conv1_t_stride=2).eval()
 
 
 def contest(network: torch.nn.Module, images: torch.Tensor, samples: int) -> dict[str, Callable[[], Any]]:
@@ -122,19 +110,7 @@ def contest(network: torch.nn.Module, images: torch.Tensor, samples: int) -> dic
     }
 
 
-def take_turns(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Let everybody run once a repeat; the first repeat warms up and is not counted."""
-    seconds: dict[str, list[float]] = {who: [] for who in contestants}
-    for repeat in range(repeats + 1):
-        for who, run in contestants.items():
-            start = time.process_time()
-            run()
-            if repeat:
-                seconds[who].append(time.process_time() - start)
-    return seconds
-
-
-def ratio(seconds: dict[str, list[float]], who: str, images: int, *, sampled: bool) -> float:
+def per_image(seconds: dict[str, list[float]], who: str, images: int, *, sampled: bool) -> float:
     """Return the cost of one image in forward passes; the sampling methods explained only one."""
     explained = 1 if sampled else images
     return median(
@@ -156,14 +132,6 @@ def kept_for_backward(run: Callable[[], Any], network: torch.nn.Module) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         run()
     return sum(storage.nbytes() for storage in kept.values())
-
-
-def as_cohort(images: torch.Tensor) -> Cohort:
-    from workbench.cohorts.pixels import ArrayPixels
-
-    ids = [str(row) for row in range(len(images))]
-    table = pd.DataFrame({"patient": ids, "label": "no"}, index=pd.Index(ids, name="id"))
-    return Cohort(table, ("no", "yes"), (), ArrayPixels.of(np.asarray(images), ids))
 
 
 if __name__ == "__main__":

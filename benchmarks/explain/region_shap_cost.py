@@ -12,20 +12,15 @@ over 5 seeds. captum explains one output a run.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
-from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
+from contest import as_cohort, machine, quiet_and_single, resnet
 
 import workbench as wb
-from workbench.cohorts.cohort import Cohort
-from workbench.cohorts.pixels import ArrayPixels
 from workbench.explain.fill import fill_images
 from workbench.explain.region_tables import region_interactions, region_table
 from workbench.explain.regions import grid
@@ -49,8 +44,7 @@ def main() -> None:
     for name, default in (("size", 64), ("batch", 32), ("repeats", 3), ("most", 12)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    quiet_and_single()
     print(f"## Region SHAP, one image of {options.size}², batches of {options.batch}\n\n{machine()}\n")
     print("| regions | | network inputs | CPU s | × bare | largest error | left of the score |")
     print("|---|---|---|---|---|---|---|")
@@ -63,10 +57,8 @@ def main() -> None:
 
 def contest(parts: tuple[int, int], options: argparse.Namespace) -> Contest:
     from captum.attr import KernelShap, ShapleyValueSampling
-    from monai.networks.nets import resnet18
 
-    torch.manual_seed(0)
-    network = resnet18(spatial_dims=2, n_input_channels=1, num_classes=2, conv1_t_stride=2).eval()
+    network = resnet()
     mammograms = wb.load("phantom-mammography", n=20, shape=(options.size, options.size), seed=1)
     prepared = wb.Preprocessing(shape=(options.size, options.size))(mammograms.image(mammograms.ids[3]))
     image, labels = torch.from_numpy(prepared)[None], grid(prepared.shape[1:], parts)
@@ -159,20 +151,6 @@ def counted(
     finally:
         handle.remove()
     return seen[0], values
-
-
-def as_cohort(images: torch.Tensor) -> Cohort:
-    ids = [str(row) for row in range(len(images))]
-    table = pd.DataFrame({"patient": ids, "label": "no"}, index=pd.Index(ids, name="id"))
-    return Cohort(table, ("no", "yes"), (), ArrayPixels.of(images.numpy(), ids))
-
-
-def machine() -> str:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, one of {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}."
 
 
 if __name__ == "__main__":
