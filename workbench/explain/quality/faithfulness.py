@@ -10,7 +10,7 @@ import torch
 from workbench.explain.fill import Fill, check_fill
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import BY_MAP, EDGES, RANDOM, edge_strength, random_ranks, ranks
-from workbench.explain.quality.removal import outcome, score_of, scores_of, with_evidence
+from workbench.explain.quality.removal import curve_frame, outcome, score_of, scores_of, with_evidence
 from workbench.explain.settings import check_whole
 
 if TYPE_CHECKING:
@@ -56,11 +56,9 @@ def faithfulness(study: Study, *, steps: int = 16, fill: Any = "blur", seed: int
     ------
     InputError : where a setting is out of range.
     """
-    import pandas as pd
-
     check_whole("steps", steps, least=2)
     check_fill(fill)
-    fractions = np.arange(steps + 1) / steps
+    fractions = (np.arange(steps + 1) / steps).tolist()
     rows: dict[str, dict[str, float]] = {}
     frames = []
     for batch, chosen, maps in with_evidence(study, "Faithfulness"):
@@ -81,13 +79,8 @@ def faithfulness(study: Study, *, steps: int = 16, fill: Any = "blur", seed: int
                 for k, curve in enumerate(CURVES)
                 for o, order in enumerate(ORDERS)
             }
-        index = pd.MultiIndex.from_product(
-            [CURVES, ORDERS, batch.ids, fractions], names=["curve", "order", "id", "fraction"]
-        )
-        frames.append(pd.DataFrame({"score": scores.ravel()}, index=index).reset_index())
-    columns = ["id", "curve", "order", "fraction", "score"]
-    curves = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    return outcome(study, rows, MEASURES, {"deletion and insertion": curves})
+        frames.append(curve_frame(scores, curves=CURVES, orders=ORDERS, ids=batch.ids, fractions=fractions))
+    return outcome(study, rows, MEASURES, {"deletion and insertion": frames})
 
 
 def removal_curves(score: Score, fill: Fill, *, places: np.ndarray, steps: int, at_once: int) -> np.ndarray:

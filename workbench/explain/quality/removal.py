@@ -12,7 +12,7 @@ from workbench.explain.quality.measure import Outcome
 from workbench.explain.quality.similarity import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -26,6 +26,7 @@ Score = Callable[[torch.Tensor, np.ndarray], np.ndarray]
 Make = Callable[[int, int], torch.Tensor]
 """Makes versions number `first` to `last` (not part of them) of the altered inputs, ``(last - first, C, *spatial)``."""
 WITHOUT_EVIDENCE = "map without evidence"
+CURVE_COLUMNS = ["id", "curve", "order", "fraction", "score"]
 
 
 def scores_of(score: Score, rows: np.ndarray, *, make: Make, at_once: int) -> np.ndarray:
@@ -68,13 +69,26 @@ def with_evidence(study: Study, label: str) -> Iterator[tuple[Batch, Chosen, np.
         yield Batch([batch.ids[row] for row in kept], batch.inputs[where]), chosen.take(kept), maps[kept]
 
 
+def curve_frame(
+    scores: np.ndarray, *, curves: Sequence[str], orders: Sequence[str], ids: list[str], fractions: Sequence[float]
+) -> pd.DataFrame:
+    """Lay out scores ``(curves, orders, n, fractions)`` in rows: columns id, curve, order, fraction, score."""
+    import pandas as pd
+
+    index = pd.MultiIndex.from_product([curves, orders, ids, fractions], names=["curve", "order", "id", "fraction"])
+    return pd.DataFrame({"score": scores.ravel()}, index=index).reset_index()[CURVE_COLUMNS]
+
+
 def outcome(
     study: Study,
     rows: Mapping[str, Mapping[str, float]],
     measures: tuple[Measure, ...],
-    curves: Mapping[str, pd.DataFrame] | None = None,
+    curves: Mapping[str, Sequence[pd.DataFrame]] | None = None,
 ) -> Outcome:
-    """Put the numbers, by id, into the attributions' order; images that have none were maps without evidence."""
+    """Put the numbers, by id, into the attributions' order; images that have none were maps without evidence.
+
+    `curves` holds, by name, one frame a batch from :func:`curve_frame`.
+    """
     import pandas as pd
 
     columns = list(dict.fromkeys(name for own in measures for name in (own.name, own.baseline) if name))
@@ -82,4 +96,8 @@ def outcome(
     table = table.reindex(pd.Index(study.attributions.ids, name="id"))
     missing = len(table) - len(rows)
     left_out = {own.name: {WITHOUT_EVIDENCE: missing} for own in measures} if missing else {}
-    return Outcome(table, measures, left_out, curves or {})
+    whole = {
+        name: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=CURVE_COLUMNS)
+        for name, frames in (curves or {}).items()
+    }
+    return Outcome(table, measures, left_out, whole)

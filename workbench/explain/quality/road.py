@@ -12,7 +12,7 @@ from workbench.explain.draws import channel_range, generator_of
 from workbench.explain.quality.imputation import AT_ONCE, impute
 from workbench.explain.quality.measure import Measure, Outcome
 from workbench.explain.quality.orders import BLURRED, BY_MAP, EDGES, RANDOM, blurred, edge_strength, random_ranks, ranks
-from workbench.explain.quality.removal import outcome, score_of, scores_of, with_evidence
+from workbench.explain.quality.removal import curve_frame, outcome, score_of, scores_of, with_evidence
 from workbench.explain.settings import check_number
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ def road(
     ------
     InputError : where a number is out of range.
     """
-    import pandas as pd
-
     fractions = _checked(percentiles, noise)
     rows: dict[str, dict[str, float]] = {}
     frames = []
@@ -87,13 +85,8 @@ def road(
             rows[image_id] = {
                 _column(order): float(number) for order, number in zip(ORDERS, numbers[:, column], strict=True)
             }
-        index = pd.MultiIndex.from_product(
-            [ENDS, ORDERS, batch.ids, fractions], names=["curve", "order", "id", "fraction"]
-        )
-        frames.append(pd.DataFrame({"score": scores.ravel()}, index=index).reset_index())
-    columns = ["id", "curve", "order", "fraction", "score"]
-    curves = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    return outcome(study, rows, MEASURES, {NAME: curves})
+        frames.append(curve_frame(scores, curves=ENDS, orders=ORDERS, ids=batch.ids, fractions=fractions))
+    return outcome(study, rows, MEASURES, {NAME: frames})
 
 
 def road_scores(
