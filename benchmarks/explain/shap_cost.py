@@ -15,28 +15,26 @@ image's pixels as players, ours 64 boxes. What the first call costs more (import
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
-import warnings
 from itertools import combinations
-from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from contest import as_cohort, densenet, machine, quiet_and_single, resnet
 
 import workbench as wb
-from workbench.cohorts.cohort import Cohort
-from workbench.cohorts.pixels import ArrayPixels
 from workbench.explain.fill import fill_images
 from workbench.models.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workbench.cohorts.cohort import Cohort
+
+CLASSES = ("class 0", "class 1")
 REFERENCES, SAMPLES, EVALUATIONS = 20, (50, 160), 512
 
 
@@ -46,9 +44,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--network", choices=("resnet18", "densenet121"), default="resnet18")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    quiet_and_single()
     print(f"{machine()}\n")
     trained = phantom_model()
     expected_gradients(options, trained)
@@ -171,7 +167,8 @@ def questions(options: argparse.Namespace, model: Model, phantom: Cohort) -> lis
     images = torch.randn(1 + REFERENCES, 1, options.size, options.size, generator=torch.Generator().manual_seed(0))
     untrained = f"{options.network}, untrained"
     found = [
-        (untrained, wrapped(options.network, max(outputs, 2)), cohort_of(images), outputs) for outputs in (1, 2, 14)
+        (untrained, wrapped(options.network, max(outputs, 2)), as_cohort(images, CLASSES), outputs)
+        for outputs in (1, 2, 14)
     ]
     return [*found, ("compact, trained on the phantom, 64²", model, phantom, 2)]
 
@@ -183,31 +180,18 @@ def phantom_model() -> tuple[Model, Cohort]:
     train, tune, test = phantom_mammography(300, shape=(64, 48), seed=3).split(by="patient", seed=7)
     model = wb.train(train, tune, epochs=8, seed=0)
     inputs = torch.cat([model.inputs(test, test.ids[:1]), model.inputs(train, train.ids[:REFERENCES])])
-    return Model.wrap(model.network.eval(), classes=model.classes), cohort_of(inputs)
+    return Model.wrap(model.network.eval(), classes=model.classes), as_cohort(inputs, CLASSES)
 
 
 def wrapped(name: str, outputs: int) -> Model:
-    from monai.networks.nets import DenseNet121, resnet18
-
-    torch.manual_seed(0)
-    network = (
-        DenseNet121(2, 1, outputs)
-        if name == "densenet121"
-        else resnet18(spatial_dims=2, n_input_channels=1, num_classes=outputs, conv1_t_stride=2)
-    )
-    return Model.wrap(network.eval(), classes=[f"class {place}" for place in range(outputs)])
-
-
-def cohort_of(images: torch.Tensor) -> Cohort:
-    ids = [f"image {row}" for row in range(len(images))]
-    table = pd.DataFrame({"patient": ids, "label": "class 0"}, index=pd.Index(ids, name="id"))
-    return Cohort(table, ("class 0", "class 1"), (), ArrayPixels.of(images.numpy(), ids))
+    network = densenet(outputs) if name == "densenet121" else resnet(outputs=outputs)
+    return Model.wrap(network, classes=[f"class {place}" for place in range(outputs)])
 
 
 def partition(options: argparse.Namespace, trained: Model, phantom: Cohort) -> None:
     model = wrapped(options.network, 2)
     images = torch.randn(2, 1, options.size, options.size, generator=torch.Generator().manual_seed(1))
-    cohort, network = cohort_of(images), model.network
+    cohort, network = as_cohort(images, CLASSES), model.network
     settings: dict[str, Any] = {"target": "class 1", "batch_size": options.batch, "evaluations": EVALUATIONS}
 
     def forward() -> None:
@@ -269,15 +253,6 @@ def shap_image(network: torch.nn.Module, image: torch.Tensor, blurred: torch.Ten
 
     explainer = shap.explainers.PartitionExplainer(score, masker)
     return explainer(last[None], max_evals=EVALUATIONS, batch_size=batch, silent=True).values[0]
-
-
-def machine() -> str:
-    """Name what it ran on."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, one of {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}."
 
 
 if __name__ == "__main__":
