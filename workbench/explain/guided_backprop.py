@@ -35,7 +35,7 @@ OTHERS = {
 def guided_backprop(task: Task) -> Explain:
     """Differentiate as :func:`~workbench.explain.gradients.saliency` does, but let no ReLU hand back a negative gradient.
 
-    ``R = 1[x > 0] · 1[R' > 0] · R'`` at each ReLU (section 3.4, figure 1). Signed at the image, in score per unit of the
+    ``R = 1[x > 0] · 1[R' > 0] · R'`` at each ReLU (figure 1). Signed at the image, in score per unit of the
     input, summed over channels.
 
     The method is here for comparison and teaching, and warns when asked: cutting negative gradients makes the map

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Method = Callable[..., "Explain"]
 """Takes a `Task` and its own settings by keyword; what can be set is read off its signature."""
 
-# name: module of this package, function. Imported when first asked for: shap alone takes 3 s.
+# name: module of this package, function. Imported when first asked for: shap alone takes seconds.
 BUILT_IN = {
     "gradcam": ("cam", "gradcam"),
     "gradcam++": ("cam", "gradcam_plus_plus"),

@@ -41,8 +41,8 @@ def rollout(task: Task, *, weighted: bool = False, discard: float = 0.0) -> Expl
     Parameters
     ----------
     weighted : count attention by its gradient.
-    discard : share (0–1, below 1) of the weakest weights of each block left out before the product, a habit since
-        Gildenblat 2020 that the paper does not know; rows are made to add up to 1 again. Not with `weighted`.
+    discard : share (0–1, below 1) of the weakest weights of each block left out before the product, a common
+        habit that the paper does not know; rows are made to add up to 1 again. Not with `weighted`.
 
     Raises
     ------

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def score_cam(task: Task, *, layer: str | Sequence[str] | None = None, masks: int | None = None) -> Explain:
     """Weight each feature map by the score of the image multiplied by it (Wang et al. 2020, arXiv:1910.01279).
 
-    Each map is carried to the input's grid and stretched to 0–1 (eqs. 5 and 6), the input multiplied by it, and
-    ``map = relu(Σ_k α_k A_k)`` (eq. 8), where α is the softmax over channels of the scores so reached. The paper takes
-    off the score of a black image first (its definition 3); a softmax does not see what is taken off all, so that pass
-    is saved. Channels of one value throughout cannot mask and get no weight.
+    Each map is carried to the input's grid and stretched to 0–1, the input multiplied by it, and
+    ``map = relu(Σ_k α_k A_k)``, where α is the softmax over channels of the scores so reached. The paper takes off the
+    score of a baseline image first ("increase of confidence"); a softmax does not see what is taken off all, so that
+    pass is saved. Channels of one value throughout cannot mask and get no weight.
 
     Since α adds up to 1 whatever the scores, Score-CAM *cannot say that there is no evidence*; it only tells where the
     layer's maps that serve the class best are. Units are the layer's; several layers are averaged.
@@ -36,9 +36,8 @@ def score_cam(task: Task, *, layer: str | Sequence[str] | None = None, masks: in
     ----------
     layer : see :func:`~workbench.explain.cam.gradcam`.
     masks : look only through so many masks instead of one a channel. Channels that look alike are grouped (Ward's
-        method on their maps stretched to 0–1) and share the score of their mean map. On two small trained networks 16
-        masks in place of 256 and of 104 channels gave a median correlation with the whole map of 0.9999 and 0.999
-        (the worst of 24 images: 0.987).
+        method on their maps stretched to 0–1) and share the score of their mean map. How near that comes to the whole
+        map, ``benchmarks/explain/cam_cost.py`` prints.
 
     Raises
     ------

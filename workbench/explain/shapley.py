@@ -62,7 +62,7 @@ def exact_shapley(scores: np.ndarray) -> np.ndarray:
 def exact_interactions(scores: np.ndarray) -> np.ndarray:
     """Measure, for each two players, how much more they add together than each alone.
 
-    The Shapley interaction index (Grabisch & Roubens 1999, Int. J. Game Theory 28:547, definition 1):
+    The Shapley interaction index (Grabisch & Roubens 1999, Int. J. Game Theory 28:547):
     ``I_ij = Σ over S without i, j of s! (P - s - 2)! / (P - 1)! · (v(S with i, j) - v(S with i) - v(S with j) + v(S))``,
     here as ``Σ over S with i and j of m(S) / (s - 1)``. Positive: they need each other. Negative: either will do.
 
@@ -107,7 +107,7 @@ def sampled_shapley(
 ) -> Estimate:
     """Estimate Shapley values of many players from random coalitions, each with its complement.
 
-    Unbiased KernelSHAP with paired coalitions (Covert & Lee 2021, arXiv:2012.01536, sections 3.2 and 4.1), corrected
+    Unbiased KernelSHAP with paired coalitions (Covert & Lee 2021, arXiv:2012.01536), corrected
     by regression (Witter, Liu & Musco 2025, arXiv:2506.11849). With p(s) ∝ 1 / (s (P - s)) the kernel's weight of
     coalitions of size s and ``λ = 1 / (2 H_{P-1})``, H the harmonic number,
 
@@ -124,8 +124,8 @@ def sampled_shapley(
     game : scores of coalitions: takes bool ``(m, P)``, gives ``(m, T)``. No coalition is asked for twice.
     players : P, at least 2.
     samples : most coalitions drawn or listed, at least :func:`least_samples`.
-    error : stop when no standard error is larger than this part of the range of the values (Covert & Lee, section
-        4.2); each target keeps what it had when it got there. None uses all of `samples`.
+    error : stop when no standard error is larger than this part of the range of the values, as Covert & Lee
+        propose; each target keeps what it had when it got there. None uses all of `samples`.
     generator : of all draws.
 
     Returns

@@ -40,7 +40,7 @@ class Over:
     ----------
     name : the class, by name or index.
     mask : one of the cohort's masks, by name.
-    box : first and last-but-one corner in the image's own pixels: ``(top, left, bottom, right)``, or
+    box : two corners in the image's own pixels: ``(top, left, bottom, right)``, or
         ``(first plane, top, left, last plane, bottom, right)`` of a volume; the second corner is not part of it.
 
     Without mask and box: the pixels that the model itself gives to the class. Where these are none, the sum is empty

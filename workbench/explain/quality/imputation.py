@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOLERANCE = 5e-5  # of an image's standard deviation: the largest change in the last step
-MOST_STEPS = 200  # 6 to 14 are usual, whatever the size of the image and of the hole
+MOST_STEPS = 200  # far more than it takes, whatever the size of the image and of the hole
 DAMPING = 0.8  # of the smoothing steps: damps the upper half of the spectrum best, in 2-D and 3-D
 COARSEST = 4  # cells a side; smoothing alone does the rest
 AT_ONCE = 2**19  # values solved together: many enough to hide the cost of small steps, few enough for a cache
@@ -23,7 +23,7 @@ AT_ONCE = 2**19  # values solved together: many enough to hide the cost of small
 def impute(images: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     r"""Fill removed pixels in: each becomes the weighted mean of its neighbours, removed ones included.
 
-    Rong et al. 2022, section 5.1: in 2-D direct neighbours weigh 1/6 and diagonal ones 1/12; at the image's border
+    Rong et al. 2022: in 2-D direct neighbours weigh 1/6 and diagonal ones 1/12; at the image's border
     the weights of those that exist are scaled up to 1. All removed pixels together are the solution of a sparse
     linear system.
 
@@ -32,7 +32,7 @@ def impute(images: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     the 8 by a corner. A volume that does not change along an axis is then filled in slice by slice as the paper does.
 
     **How.** Conjugate gradients on all systems at once, preconditioned by one multigrid cycle (as McAdams et al.
-    2010, SCA, section 3, for holes of any form), until no pixel changes by more than 5e-5 of the image's standard
+    2010, Symposium on Computer Animation, for holes of any form), until no pixel changes by more than 5e-5 of the image's standard
     deviation; the values are then exact to about half of that. The cycle runs in single precision, which decides only
     how soon; the sums that decide the result run in double precision.
 

@@ -72,8 +72,8 @@ def random_ranks(ids: Sequence[str], spatial: Sequence[int], *, seed: int = 0) -
 def edge_strength(inputs: torch.Tensor | np.ndarray) -> np.ndarray:
     """Return how steep each image is at each position: the gradient's magnitude, summed over channels.
 
-    A map that knows nothing of the model. Explanations often resemble it (Adebayo et al. 2018, arXiv:1810.03292,
-    section 5.1), so that one worth having must do better.
+    A map that knows nothing of the model. Explanations often resemble it (Adebayo et al. 2018, arXiv:1810.03292), so
+    that one worth having must do better.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def pointing_game(heat: np.ndarray | Ranked, mask: np.ndarray, *, tolerance: flo
 
     References
     ----------
-    Zhang et al. 2018, Int J Comput Vis 126:1084, section 4.2 (tolerance of 15 pixels in images of about 500).
+    Zhang et al. 2018, Int J Comput Vis 126:1084 (tolerance of 15 pixels in images of about 500).
 
     Examples
     --------
@@ -99,7 +99,7 @@ def mass_inside(heat: np.ndarray | Ranked, mask: np.ndarray) -> float:
 
     References
     ----------
-    Arras et al. 2022, Inf Fusion 81:14, eq. 3 (relevance mass accuracy).
+    Arras et al. 2022, Inf Fusion 81:14 (relevance mass accuracy).
 
     Examples
     --------
@@ -120,7 +120,7 @@ def rank_accuracy(heat: np.ndarray | Ranked, mask: np.ndarray) -> float:
 
     References
     ----------
-    Arras et al. 2022, Inf Fusion 81:14, eq. 4 (relevance rank accuracy).
+    Arras et al. 2022, Inf Fusion 81:14 (relevance rank accuracy).
     """
     ranks, mask = _pair(heat, mask)
     area = int(mask.sum())

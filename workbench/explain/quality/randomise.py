@@ -53,7 +53,7 @@ class _Learned:
 
 
 def cascade(network: torch.nn.Module, inputs: torch.Tensor, *, stages: int = 6, seed: int = 0) -> Iterator[Stage]:
-    """Randomise a copy of a network from its output down to its input (Adebayo et al. 2018, arXiv:1810.03292, 3.1).
+    """Randomise a copy of a network from its output down to its input (Adebayo et al. 2018, arXiv:1810.03292).
 
     Modules that hold parameters of their own are put in the order in which the network last uses them, found in one
     forward pass, and cut from the end into `stages` groups of equal number. Randomisation reaches further down at each
@@ -62,13 +62,12 @@ def cascade(network: torch.nn.Module, inputs: torch.Tensor, *, stages: int = 6, 
 
     **Scale.** A tensor is drawn, value by value, from the normal distribution with its own mean and standard deviation,
     so each layer works at the scale it was trained to. ``reset_parameters()`` does not keep it: torch's default for
-    convolutions is √6 times smaller than He et al.'s, and that multiplies over the layers (scores of a small DenseNet
-    then spread by 0.001 where the trained ones spread by 0.24). A tensor of equal values (a lone bias, a scale that was
+    convolutions is √6 times smaller than He et al.'s, and that multiplies over the layers until scores hardly differ
+    from image to image. A tensor of equal values (a lone bias, a scale that was
     never trained) stays: nothing of where to look was learned there.
 
     **Batch normalisation.** Running statistics describe the activations of the trained network. Behind random weights
-    they are wrong, layers saturate or die, and maps that are zero everywhere would pass for maps that changed: 40 of
-    120 Grad-CAM maps of a small ResNet, 3 with the remedy. So every batch-norm layer that runs after the first random
+    they are wrong, layers saturate or die, and maps that are zero everywhere would pass for maps that changed. So every batch-norm layer that runs after the first random
     module takes its statistics from `inputs` as they arrive there. Layers before it keep theirs.
 
     Parameters

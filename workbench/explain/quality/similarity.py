@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 FLAT = 1e-6  # of the largest |value|: a constant that was resampled in float32 differs by about 1e-7
 WINDOW = 7  # positions a side, as in skimage
-K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.B
+K1, K2 = 0.01, 0.03  # as Wang et al. 2004 set them
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray, *, absolute: bool = False) -> np.ndarray:
     """Spearman's rank correlation over the positions of each pair of maps; ties share their mean rank.
 
-    Any monotone change of a map's scale leaves it as it is. Adebayo et al. 2018 (arXiv:1810.03292, section 3.1)
+    Any monotone change of a map's scale leaves it as it is. Adebayo et al. 2018 (arXiv:1810.03292)
     report it with and without `absolute`: a map whose sign flips everywhere with the last layer's weights has a signed
     correlation of -1 and an absolute one of 1, for its structure has not moved.
 
