@@ -13,6 +13,7 @@ import workbench as wb
 from workbench.errors import EvidenceWarning, InputError
 from workbench.explain import methods
 from workbench.explain.quality.result import Trust
+from workbench.explain.quality.study import study_of
 
 CHEAP = {"sanity": {"stages": 2}, "faithfulness": {"steps": 16}, "localisation": {}, "shares": {}, "stability": {}}
 COLUMNS = [
@@ -128,6 +129,87 @@ def test_several_methods_stand_side_by_side_and_are_compared(study) -> None:
     assert evidence.gaps.empty
     with pytest.raises(InputError, match="two of the attributions are of the same method"):
         wb.explain.trust(model, [maps[0], maps[0]])
+
+
+def test_what_a_folder_did_not_keep_is_asked_for_and_not_replaced(study, tmp_path) -> None:
+    model, cohort = study
+    background = cohort.subset(cohort.ids[8:])
+    few = cohort.subset(cohort.ids[:6])
+    wb.explain(model, few, "shap", target="yes", background=background, samples=8).save(tmp_path / "maps")
+    maps = wb.Attributions.load(tmp_path / "maps")
+    with pytest.raises(InputError, match=r"made with background='cohort', .* settings=\{'background': …\}"):
+        wb.explain.trust(model, maps, cohort=few, by=[])
+    assert len(wb.explain.trust(model, maps, cohort=few, by=[], parts=["localisation"]).table)
+    with pytest.raises(InputError, match="setting 'backgroud' is unknown; did you mean 'background'"):
+        wb.explain.trust(model, maps, cohort=few, settings={"backgroud": background})
+    asked = {"cohort": few, "settings": {"background": background}}
+    for batch, chosen, told in study_of(model, maps, cohort=few, background=background).batches("Asking"):
+        again = study_of(model, maps, cohort=few, background=background).again(batch, chosen)
+        assert np.allclose(again, told, atol=1e-5)
+    assert len(wb.explain.trust(model, maps, by=[], parts={"sanity": {"stages": 2}}, **asked).table)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("shap", {"samples": 4}),
+        ("region-shap", {"regions": np.repeat([[0, 1]], 24, 0).repeat(12, 1)}),
+        ("region-shap", {"regions": "grid", "fill": np.zeros((1, 24, 24), np.float32)}),
+        ("integrated-gradients", {"steps": 4}),
+        ("occlusion", {"window": 8}),
+    ],
+)
+def test_loaded_maps_are_made_again_alike_or_the_lost_setting_is_named(method, settings, study, tmp_path) -> None:
+    model, cohort = study
+    few = cohort.subset(cohort.ids[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EvidenceWarning)
+        wb.explain(model, few, method, target="yes", **settings).save(tmp_path / "maps")
+        back = study_of(model, wb.Attributions.load(tmp_path / "maps"), cohort=few)
+        arrays = [name for name, value in settings.items() if isinstance(value, np.ndarray)]
+        assert list(back.lost) == arrays
+        for batch, chosen, told in back.batches("Asking"):
+            if arrays:
+                with pytest.raises(InputError, match=f"made with {arrays[0]}="):
+                    back.again(batch, chosen)
+            else:
+                assert np.allclose(back.again(batch, chosen), told, atol=1e-4)
+
+
+def test_another_model_is_refused_also_where_no_part_runs_it(study, make_model) -> None:
+    model, cohort = study
+    other = Bright()
+    other.head.weight.data *= 2
+    with pytest.raises(InputError, match="They are of another model"):
+        wb.explain.trust(make_model(other), wb.explain(model, cohort, target="yes"), parts=["localisation"])
+
+
+def test_a_part_without_anything_to_point_at_is_refused(study, make_cohort) -> None:
+    model, _ = study
+    pixels, masks = blobs(8)
+    maps = wb.explain(model, make_cohort(pixels), target="yes")
+    for part, said in (("localisation", "needs masks, boxes or points"), ("shares", "needs masks, and there are none")):
+        with pytest.raises(InputError, match=said):
+            wb.explain.trust(model, maps, parts=[part])
+    large = wb.explain(model, make_cohort(pixels, masks={"breast": ~masks}), target="yes")
+    for parts in (["localisation"], []):
+        with pytest.raises(InputError, match="there is nothing to measure"):
+            wb.explain.trust(model, large, parts=parts)
+
+
+def test_one_attribute_may_be_named_without_a_list(study) -> None:
+    model, cohort = study
+    evidence = wb.explain.trust(model, wb.explain(model, cohort, target="yes"), parts=["localisation"], by="sex")
+    assert set(evidence.gaps["by"]) == {"sex"}
+
+
+def test_maps_without_any_evidence_get_one_answer_and_a_way_out(make_model, make_cohort) -> None:
+    model, cohort = make_model(Bright()), make_cohort(np.full((4, 1, 24, 24), -3, np.float32))
+    evidence = wb.explain.trust(
+        model, wb.explain(model, cohort, target="yes"), parts=["sanity", "faithfulness", "stability"], by=[]
+    )
+    assert [one.question for one in evidence.verdicts] == ["every map has evidence"]
+    assert "4 of 4 maps show none (no evidence): there is nothing to judge" in evidence.verdicts[0].sentence
 
 
 def test_names_of_patients_are_never_read_as_html(study, make_model) -> None:

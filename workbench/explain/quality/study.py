@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import re
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from workbench.explain.untouched import untouched
 from workbench.progress import live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     import torch
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from workbench.explain.task import Batch, Explain
     from workbench.models.model import Model
 
+# What a record tells of a value that no folder keeps: an image to fill with, an atlas, the mean of a background cohort.
+STAND_IN = re.compile(r"(array|image|atlas) \(|atlas of \d|\d+ arrays, |mean image of the background$")
+FOLLOWS = ("the cohort itself", "mean image of the background")
 # How far a score may lie from the one that was explained, relative to its size: libraries round differently.
 SAME_SCORE = 1e-3
 
@@ -38,7 +42,8 @@ SAME_SCORE = 1e-3
 class Study:
     """Attributions beside the model and the cohort they were made of; made by :func:`study_of`.
 
-    `settings` are the method's own, with live values (a background cohort).
+    `settings` are the method's own, with live values (a background cohort); `lost` names those that a folder did not keep
+    and nobody gave again, without which the method cannot be asked again.
     """
 
     model: Model
@@ -46,10 +51,11 @@ class Study:
     attributions: Attributions
     task: Task
     settings: dict[str, Any]
+    lost: tuple[str, ...] = ()
     _ready: dict[int, tuple[torch.nn.Module, Explain]] = field(default_factory=dict)
     _fixed: list[tuple[list[str], Chosen]] = field(default_factory=list)
 
-    def batches(self, label: str, *, ids: Sequence[str] | None = None) -> Iterator[tuple[Batch, Chosen, np.ndarray]]:
+    def batches(self, label: str, *, ids: Sequence[str] | None = None) -> Generator[tuple[Batch, Chosen, np.ndarray]]:
         """Yield images as the network sees them, what was explained of each, and their maps ``(n, *spatial)``.
 
         The network is watched over as in :func:`workbench.explain`; between two batches it is as it was.
@@ -85,7 +91,19 @@ class Study:
         batch : ids and inputs, perhaps perturbed; random numbers follow from the ids, so they are the same again.
         chosen : from :meth:`batches`.
         network : another network of the same outputs; by default the study's own.
+
+        Raises
+        ------
+        InputError : where a setting is lost.
         """
+        if self.lost:
+            first = self.lost[0]
+            message = (
+                f"these maps were made with {first}={self.attributions.settings[first]!r}, which a folder does not keep, and "
+                f"have to be made again of changed images or models. Give it, wb.explain.trust(…, settings={{{first!r}: …}}), or ask "
+                "only for parts that do without: faithfulness, road, localisation, shares."
+            )
+            raise InputError(message)
         network = network or self.task.network
         self._fixed[:] = [(batch.ids, chosen)]
         if id(network) not in self._ready:
@@ -97,6 +115,11 @@ class Study:
         with _watched(network, self.task.network):
             maps: np.ndarray = self._ready[id(network)][1](batch).maps[0]
         return maps
+
+    def check(self) -> None:
+        """Refuse another model than the one explained, by its scores of the first images."""
+        with closing(self.batches("Checking", ids=self.attributions.ids[: self.task.batch_size])) as batches:
+            next(batches)
 
     def forget(self) -> None:
         """Let go of the networks that :meth:`again` made ready."""
@@ -143,7 +166,7 @@ def study_of(
     ------
     InputError : where images or settings are missing, or do not go with the maps.
     """
-    source = attributions.source
+    source, lost = attributions.source, tuple[str, ...]()
     if source is None:
         if cohort is None:
             message = (
@@ -151,7 +174,9 @@ def study_of(
                 "wb.explain.trust(model, attributions, cohort=test)."
             )
             raise InputError(message)
-        source = Source(cohort, attributions.target, _told_settings(attributions) | settings)
+        told, lost = told_settings(attributions)
+        source = Source(cohort, attributions.target, told | settings)
+        lost = tuple(name for name in lost if name not in settings)
     images = source.cohort if cohort is None else cohort
     missing = [image_id for image_id in attributions.ids if image_id not in images.table.index]
     if missing:
@@ -161,14 +186,17 @@ def study_of(
         images = images.subset(attributions.ids)
     targets, _ = read_targets(source.target, model, images)
     task = Task(model, images, Question(targets, model, images), batch_size)
-    return Study(model, images, attributions, task, check_settings(attributions.method, source.settings))
+    return Study(model, images, attributions, task, check_settings(attributions.method, source.settings), lost)
 
 
-def _told_settings(attributions: Attributions) -> dict[str, Any]:
-    """Return the settings that a saved value tells, so far as the method takes them as they are told."""
+def told_settings(attributions: Attributions) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the settings of a saved value that can be used as they are told, and the names of those that cannot."""
     known = check_settings(attributions.method, {})
-    told = {key: value for key, value in attributions.settings.items() if key in known and key != "background"}
-    return {key: value for key, value in told.items() if not (isinstance(value, str) and "array" in value)}
+    told = {key: value for key, value in attributions.settings.items() if key in known}
+    unusable = {key for key, value in told.items() if key == "background" or STAND_IN.match(str(value))}
+    # The cohort itself and the mean image follow from what is left out or given again.
+    lost = {key for key in unusable if told[key] not in (None, *FOLLOWS)}
+    return {key: value for key, value in told.items() if key not in unusable}, tuple(key for key in told if key in lost)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pandas as pd
 
 from workbench.errors import InputError, unknown_name
 from workbench.explain.attributions import Attributions
+from workbench.explain.methods import check_settings
 from workbench.explain.quality.result import Trust
 from workbench.explain.quality.study import study_of
 from workbench.explain.quality.tables import GAP_COLUMNS, gap_table, merged, trust_table, usable_groups
@@ -48,6 +49,7 @@ def trust(
     by: Sequence[Any] | None = None,
     parts: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
     cohort: Cohort | None = None,
+    settings: Mapping[str, Any] | None = None,
     permuted: Model | None = None,
     masks: Sequence[str] | None = None,
     boxes: Any = None,
@@ -73,6 +75,8 @@ def trust(
         sensitivity``), or a mapping of names to their settings, ``{"sanity": {"stages": 3}}``; by default all that
         apply. Each part's function tells its settings and its cost in forward passes.
     cohort : the images, needed only where the attributions were loaded from a folder.
+    settings : the method's own values that a folder does not keep, ``{"background": train}``; needed only where the
+        attributions were loaded and were made with such.
     permuted : a model trained on permuted labels, for the second sanity check.
     masks : the cohort's masks that the maps should point at; by default those that cover less than a quarter of the
         image.
@@ -95,17 +99,31 @@ def trust(
     >>> evidence = wb.explain.trust(model, maps, by=["density"])  # doctest: +SKIP
     >>> evidence.verdict("depends on the model").sentence  # doctest: +SKIP
     """
-    named = _named(attributions)
+    named, again = _named(attributions), dict(settings or {})
+    by = [by] if isinstance(by, str) else by
+    for name in again:
+        known = dict.fromkeys(key for maps in named.values() for key in check_settings(maps.method, {}))
+        if name not in known:
+            kind = "setting"
+            raise unknown_name(kind, name, known)
     chosen = _chosen_parts(parts)
     given = {"permuted": permuted, "masks": masks, "boxes": boxes, "points": points, "seed": seed}
     tables, gaps, images, left_out, verdicts = [], [], [], [], []
     curves: dict[str, list[pd.DataFrame]] = {}
     says: dict[str, str] = {}
     for method, maps in named.items():
-        study = study_of(model, maps, cohort=cohort, batch_size=batch_size)
+        own = {name: value for name, value in again.items() if name in check_settings(maps.method, {})}
+        study = study_of(model, maps, cohort=cohort, batch_size=batch_size, **own)
+        study.check()
         groups = usable_groups(maps) if by is None else list(by)
         asked = [_asked(study, part, settings, given, all_asked=parts is None) for part, settings in chosen.items()]
         outcomes = [outcome for outcome in asked if outcome is not None]
+        if not any(outcome.measures for outcome in outcomes):
+            message = (
+                "there is nothing to measure: no part was asked for, or every mask covers more than a quarter of the image and is no "
+                "place to point at. Name parts=[…], or masks=[…]."
+            )
+            raise InputError(message)
         values, measures = merged(outcomes)
         table = trust_table(values, measures, maps, by=groups, level=level)
         gap = gap_table(values, measures, maps, by=groups, level=level, seed=seed)
@@ -119,7 +137,7 @@ def trust(
             for name, curve in outcome.curves.items():
                 curves.setdefault(name, []).append(curve.assign(method=method))
     result = pd.concat(tables, ignore_index=True)
-    settings = {
+    record = {
         "by": groups, "parts": list(chosen), "level": level, "permuted": None if permuted is None else permuted.name,
         **{part: dict(own) for part, own in chosen.items() if own},
     }  # fmt: skip
@@ -130,8 +148,8 @@ def trust(
         images=_first(pd.concat(images), "method"), verdicts=tuple(verdicts), says=says,
         left_out=pd.DataFrame(left_out, columns=["method", "measure", "reason", "images"]),
         curves={name: pd.concat(frames, ignore_index=True) for name, frames in curves.items()},
-        agreement=_agreement(named), settings=settings,
-        provenance=Provenance("trust", settings, digest(result), parents, seed=seed),
+        agreement=_agreement(named), settings=record,
+        provenance=Provenance("trust", record, digest(result), parents, seed=seed),
     )  # fmt: skip
 
 
@@ -184,6 +202,10 @@ def _asked(
     nowhere = part in PLACES and not study.cohort.masks and own.get("boxes") is None and own.get("points") is None
     if all_asked and nowhere:
         return None
+    if nowhere:
+        more = ", boxes or points" if "boxes" in known else ""
+        message = f"the part {part!r} needs masks{more}, and there are none; make the cohort with masks, or leave the part out."
+        raise InputError(message)
     outcome: Outcome = _function(part)(study, **own)
     return outcome
 

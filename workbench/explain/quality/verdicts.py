@@ -41,6 +41,8 @@ def verdicts_of(
     study : the maps' flags and the cohort's masks.
     masks : where the disease is; by default as in ``pointing_masks``.
     """
+    if all(study.attributions.flags):
+        return [Verdict(method, *answer) for answer in _evidence(study)]
     everybody = table[table["group"] == ALL].to_dict("records")
     answers = [
         *_evidence(study), *_sanity(everybody), *_faithfulness(everybody), *_places(everybody), *_shortcuts(everybody, study, masks),
@@ -58,12 +60,15 @@ def _evidence(study: Study) -> Iterator[Answer]:
     flags = study.attributions.flags
     flagged = sum(flag != "" for flag in flags)
     if flagged:
+        ending = "; they are counted apart, and what follows is about the others."
+        if flagged == len(flags):
+            ending = ": there is nothing to judge. Try another layer, or a method that needs none, such as 'shap' or 'occlusion'."
         kinds = ", ".join(dict.fromkeys(flag for flag in flags if flag))
         answer = NO if flagged > len(flags) / 2 else CANNOT
         yield (
             "every map has evidence",
             answer,
-            f"{flagged} of {len(flags)} maps show none ({kinds}); they are counted apart, and what follows is about the others.",
+            f"{flagged} of {len(flags)} maps show none ({kinds}){ending}",
         )
 
 
