@@ -14,9 +14,10 @@ from torch.nn.functional import conv2d, conv3d, cross_entropy
 from workbench.errors import InputError
 from workbench.explain.attribute import explain
 from workbench.explain.methods import register
-from workbench.explain.quality.sanity import DECISIVE, sanity, sanity_verdict
+from workbench.explain.quality.sanity import DECISIVE, sanity
 from workbench.explain.quality.similarity import rank_correlation
 from workbench.explain.quality.study import study_of
+from workbench.explain.quality.verdicts import sanity_verdict
 
 if TYPE_CHECKING:
     from workbench.explain.quality.measure import Outcome
@@ -82,7 +83,7 @@ def judged(model: Model, cohort, method: str, given: dict | None = None, **setti
 def verdict(outcome: Outcome) -> str:
     kept = outcome.table[DECISIVE]
     error = kept.std() / np.sqrt(len(kept))
-    return sanity_verdict(kept.mean() - 2 * error, kept.mean(), kept.mean() + 2 * error)
+    return sanity_verdict(kept.mean() - 2 * error, kept.mean(), kept.mean() + 2 * error)[1]
 
 
 @pytest.mark.parametrize("method", ["edges", "one map for all"])
@@ -196,11 +197,12 @@ def test_what_cannot_be_asked_is_refused(make_model, make_cohort) -> None:
     ("bounds", "said"),
     [
         ((0.6, 0.7, 0.8), "The map does not depend on the model"),
-        ((-0.1, 0.1, 0.3), "The map depends on the model"),
+        ((-0.1, 0.1, 0.3), "The map depends on the model: while the model is randomised it keeps 0.10 (−0.10 to 0.30)"),
+        ((-0.8, -0.7, -0.6), "The map depends on the model: while the model is randomised it keeps nothing"),
         ((0.4, 0.5, 0.6), "Cannot tell"),
         ((np.nan, 0.9, np.nan), "Cannot tell"),
     ],
 )
-def test_the_verdict_needs_the_whole_interval_on_one_side(bounds: tuple[float, ...], said: str) -> None:
-    assert sanity_verdict(*bounds).startswith(said)
-    assert ("depend" in sanity_verdict(*bounds)) == (said != "Cannot tell")
+def test_the_verdict_needs_the_whole_interval_on_one_side(bounds: tuple[float, ...], answer: str, said: str) -> None:
+    assert sanity_verdict(*bounds)[0] == answer
+    assert sanity_verdict(*bounds)[1].startswith(said)

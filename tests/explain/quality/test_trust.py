@@ -14,6 +14,7 @@ from workbench.errors import EvidenceWarning, InputError
 from workbench.explain import methods
 from workbench.explain.quality.result import Trust
 from workbench.explain.quality.study import study_of
+from workbench.explain.quality.verdicts import _faithfulness
 
 CHEAP = {"sanity": {"stages": 2}, "faithfulness": {"steps": 16}, "localisation": {}, "shares": {}, "stability": {}}
 COLUMNS = [
@@ -94,6 +95,28 @@ def test_a_map_of_what_the_model_sees_gets_good_verdicts(evidence: Trust) -> Non
     assert answers["finds what the score rests on"] == "yes"
     assert answers["points at lesion"] == "yes"
     assert "deletion area" in evidence.says
+
+
+@pytest.mark.parametrize(
+    ("deletion", "insertion", "answer"),
+    [
+        (-1, 1, "yes"),
+        (-1, 0, "yes"),
+        (-1, -1, "cannot tell"),
+        (1, 1, "cannot tell"),
+        (1, -1, "no"),
+        (0, 1, "cannot tell"),
+    ],
+)
+def test_deletion_and_insertion_that_contradict_each_other_settle_nothing(deletion, insertion, answer) -> None:
+    rows = [
+        {"measure": measure, "better": better, "control": control, "gain": gain, "gain_low": gain - 0.5, "gain_high": gain + 0.5}
+        for measure, better, gain in (("deletion area", "lower", deletion), ("insertion area", "higher", insertion))
+        for control in ("random order", "edges")
+    ]  # fmt: skip
+    (found,) = _faithfulness(rows)
+    assert found[:2] == ("finds what the score rests on", answer)
+    assert ("contradict" in found[2]) == (deletion * insertion > 0)
 
 
 def test_gaps_are_corrected_for_all_that_is_compared(evidence: Trust) -> None:
