@@ -194,13 +194,17 @@ def test_what_cannot_be_asked_is_refused(make_model, make_cohort) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "said"),
+    ("bounds", "answer", "said"),
     [
-        ((0.6, 0.7, 0.8), "The map does not depend on the model"),
-        ((-0.1, 0.1, 0.3), "The map depends on the model: while the model is randomised it keeps 0.10 (−0.10 to 0.30)"),
-        ((-0.8, -0.7, -0.6), "The map depends on the model: while the model is randomised it keeps nothing"),
-        ((0.4, 0.5, 0.6), "Cannot tell"),
-        ((np.nan, 0.9, np.nan), "Cannot tell"),
+        ((0.6, 0.7, 0.8), "no", "The map does not depend on the model"),
+        (
+            (-0.1, 0.1, 0.3),
+            "yes",
+            "The map depends on the model: while the model is randomised it keeps 0.10 (−0.10 to 0.30)",
+        ),
+        ((-0.8, -0.7, -0.6), "yes", "The map depends on the model: while the model is randomised it keeps nothing"),
+        ((0.4, 0.5, 0.6), "cannot tell", "Cannot tell"),
+        ((np.nan, 0.9, np.nan), "cannot tell", "Cannot tell"),
     ],
 )
 def test_the_verdict_needs_the_whole_interval_on_one_side(bounds: tuple[float, ...], answer: str, said: str) -> None:

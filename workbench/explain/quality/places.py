@@ -31,7 +31,7 @@ def pointing_masks(cohort: Cohort) -> tuple[str, ...]:
     """
     truth = cohort.card.get("truth", {})
     planted = truth.get("shortcut_mask") if isinstance(truth, Mapping) else None
-    return tuple(name for name in cohort.masks if name != planted and _covers(cohort, name) < LARGEST)
+    return tuple(name for name in cohort.masks if name != planted and covers(cohort, name) < LARGEST)
 
 
 def checked_masks(cohort: Cohort, names: Sequence[str]) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _drawn(
     return region
 
 
-def _covers(cohort: Cohort, name: str) -> float:
+def covers(cohort: Cohort, name: str) -> float:
     """Return the mean part of the image that a mask covers where it is not empty; 1 where it always is."""
     parts: list[float] = []
     for image_id in cohort.ids:

@@ -85,7 +85,7 @@ def sanity_verdict(low: float, value: float, high: float) -> tuple[str, str]:
 
     The limit is half of what makes a map its image's own. What methods keep on phantom mammograms,
     ``benchmarks/explain/sanity_limit.py`` prints: filters of the image lie above, methods that follow the gradient
-    below. SmoothGrad's magnitudes may come near it where maps are much alike whatever the model and the image.
+    below. SmoothGrad's magnitudes may cross it where maps are much alike whatever the model and the image.
 
     Parameters
     ----------
@@ -103,7 +103,8 @@ def sanity_verdict(low: float, value: float, high: float) -> tuple[str, str]:
     """
     if not np.isfinite([low, value, high]).all():
         return CANNOT, "Cannot tell whether the map follows the model: too few maps or patients to compare."
-    kept = f"while the model is randomised it keeps {value:.2f} ({low:.2f} to {high:.2f}) of its own order"
+    figures = f"{value:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
+    kept = f"while the model is randomised it keeps {f'nothing, {figures},' if high < 0 else figures} of its own order"
     if low > KEPT:
         return NO, f"The map does not depend on the model: {kept}."
     if high < KEPT:
