@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.clustered import means
 from workbench.errors import InputError
-from workbench.explain.attributions import PIECE
+from workbench.explain.attributions import PIECE, Attributions
 from workbench.explain.quality.similarity import rank_correlation
 from workbench.explain.titles import method_title
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-
-    from workbench.explain.attributions import Attributions
 
 
 def agreement(
@@ -53,7 +51,8 @@ def agreement(
     """
     import pandas as pd
 
-    named = _named(attributions)
+    named = by_name(attributions)
+    _check_comparable(named)
     pairs = list(itertools.combinations(named, 2))
     values = np.stack(
         [_correlations(named[first], named[second], absolute=absolute) for first, second in pairs], axis=1
@@ -74,20 +73,35 @@ def _correlations(first: Attributions, second: Attributions, *, absolute: bool) 
     return np.concatenate([rank_correlation(first.maps[part], second.maps[part], absolute=absolute) for part in parts])
 
 
-def _named(given: Sequence[Attributions] | Mapping[str, Attributions]) -> dict[str, Attributions]:
-    listed = list(given.items()) if isinstance(given, Mapping) else [(method_title(own.method), own) for own in given]
-    named = dict(listed)
-    if len(named) < len(listed):
-        repeated = next(name for name, _ in listed if sum(other == name for other, _ in listed) > 1)
-        message = f"two of the attributions are {repeated}; name them, {{'layer3': maps, 'layer4': others}}."
+def by_name(given: Attributions | Sequence[Attributions] | Mapping[str, Attributions]) -> dict[str, Attributions]:
+    """Return attributions by the names that a mapping gives them, else by what their methods are called.
+
+    Raises
+    ------
+    InputError : where there is none, or two are of the same method and have no name.
+    """
+    if isinstance(given, Mapping):
+        named = dict(given)
+    else:
+        several = [given] if isinstance(given, Attributions) else list(given)
+        named = {method_title(one.method): one for one in several}
+        if len(named) < len(several):
+            message = "two of the attributions are of the same method; name them, {'layer3': maps, 'layer4': others}."
+            raise InputError(message)
+    if not named:
+        message = "no attributions were given; make some with wb.explain(model, cohort, …)."
         raise InputError(message)
+    return named
+
+
+def _check_comparable(named: Mapping[str, Attributions]) -> None:
+    """Refuse fewer than two, and those of other images, targets or grids than the first."""
     if len(named) < 2:
         message = f"agreement is between two or more attributions; {len(named)} given."
         raise InputError(message)
     (name, first), *others = named.items()
     for other, own in others:
         _check_same(name, first, other, own)
-    return named
 
 
 def _check_same(name: str, first: Attributions, other: str, second: Attributions) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
+from workbench.errors import unknown_name
 from workbench.provenance import Provenance
 from workbench.storage import read_json, reading, write_json, writing
 
@@ -49,7 +50,8 @@ class Trust:
     verdicts : plain answers.
     says : what each measure is, by name.
     left_out : one row a method, measure and reason: how many images have no value, and why.
-    curves : frames for figures by name: ``"deletion"``, ``"cascade"``, each with a column ``method``.
+    curves : frames for figures by name: ``"cascade"``, ``"deletion and insertion"``, ``"ROAD"``, each with a column
+        ``method``.
     agreement : rank correlation between methods, where several were given; else empty.
     settings : what was chosen.
     provenance : which attributions of which model.
@@ -82,8 +84,6 @@ class Trust:
         ------
         InputError : where the question was not asked.
         """
-        from workbench.errors import unknown_name
-
         for one in self.verdicts:
             if one.question == question and method in (None, one.method):
                 return one

@@ -51,10 +51,10 @@ def trust_table(
         values = _columns(images, [m.name for m in measures])
         controls = _columns(images, [m.baseline for m in measures])
         values, controls = np.where(chosen, values, np.nan), np.where(chosen, controls, np.nan)
-        flat = np.array([m.proportion for m in measures])
+        shares = np.array([m.proportion for m in measures])
         # A share of images beside a mean (hits beside a centre prior's part of a hit) is a mean for the difference.
-        both = flat & np.array([_zeros_and_ones(column) for column in controls.T])
-        mean, control = means(values, patients, proportion=flat), means(controls, patients)
+        both = shares & np.array([_zeros_and_ones(column) for column in controls.T])
+        mean, control = means(values, patients, proportion=shares), means(controls, patients)
         gain = paired(values, controls, patients, proportion=both)
         (low, high), (gain_low, gain_high) = mean.intervals(level), gain.intervals(level)
         low = np.where(np.isin([m.part for m in measures], NEVER_NEGATIVE), np.maximum(low, 0), low)
@@ -105,7 +105,7 @@ def gap_table(
     measures = list({measure.name: measure for measure in reversed(measures)}.values())[::-1]
     rows: list[dict[str, Any]] = []
     parts: list[Estimates] = []
-    flat = np.array([m.proportion for m in measures])
+    shares = np.array([m.proportion for m in measures])
     gained = [m.part == "faithfulness" and m.baseline is not None for m in measures]
     values = _columns(images, [m.name for m in measures])
     controls = _columns(images, [m.baseline if own else None for m, own in zip(measures, gained, strict=True)])
@@ -115,9 +115,8 @@ def gap_table(
         if not part.by:
             continue
         inside = (part.codes == code)[:, None]
-        parts.append(
-            gaps(np.where(inside, values, np.nan), np.where(inside, np.nan, values), patients, proportion=flat)
-        )
+        own, rest = np.where(inside, values, np.nan), np.where(inside, np.nan, values)
+        parts.append(gaps(own, rest, patients, proportion=shares))
         rows += [
             {"part": m.part, "measure": name, "by": part.by, "group": part.names[code], "better": m.better}
             for m, name in zip(measures, names, strict=True)

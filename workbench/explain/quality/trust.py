@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.errors import InputError, unknown_name
-from workbench.explain.attributions import Attributions
 from workbench.explain.methods import check_settings
+from workbench.explain.quality.agreement import agreement, by_name
 from workbench.explain.quality.result import Trust
 from workbench.explain.quality.study import study_of
 from workbench.explain.quality.tables import GAP_COLUMNS, gap_table, merged, trust_table, usable_groups
 from workbench.explain.quality.verdicts import verdicts_of
-from workbench.explain.titles import method_title
 from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workbench.cohorts.cohort import Cohort
+    from workbench.explain.attributions import Attributions
     from workbench.explain.quality.measure import Outcome
     from workbench.explain.quality.study import Study
     from workbench.models.model import Model
@@ -99,7 +99,7 @@ def trust(
     >>> evidence = wb.explain.trust(model, maps, by=["density"])  # doctest: +SKIP
     >>> evidence.verdict("depends on the model").sentence  # doctest: +SKIP
     """
-    named, again = _named(attributions), dict(settings or {})
+    named, again = by_name(attributions), dict(settings or {})
     by = [by] if isinstance(by, str) else by
     for name in again:
         known = dict.fromkeys(key for maps in named.values() for key in check_settings(maps.method, {}))
@@ -151,21 +151,6 @@ def trust(
         agreement=_agreement(named), settings=record,
         provenance=Provenance("trust", record, digest(result), parents, seed=seed),
     )  # fmt: skip
-
-
-def _named(given: Attributions | Sequence[Attributions] | Mapping[str, Attributions]) -> dict[str, Attributions]:
-    if isinstance(given, Mapping):
-        named = dict(given)
-    else:
-        several = [given] if isinstance(given, Attributions) else list(given)
-        named = {method_title(one.method): one for one in several}
-        if len(named) < len(several):
-            message = "two of the attributions are of the same method; name them, {'layer3': maps, 'layer4': others}."
-            raise InputError(message)
-    if not named:
-        message = "no attributions were given; make some with wb.explain(model, cohort, …)."
-        raise InputError(message)
-    return named
 
 
 def _chosen_parts(parts: Sequence[str] | Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
@@ -222,8 +207,6 @@ def _left_out(method: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 def _agreement(named: Mapping[str, Attributions]) -> pd.DataFrame:
     if len(named) > 1:
-        from workbench.explain.quality.agreement import agreement
-
         return agreement(named)
     return pd.DataFrame(columns=["first", "second", "value", "low", "high", "n", "patients"])
 
