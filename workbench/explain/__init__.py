@@ -9,9 +9,10 @@
 - :mod:`.gather` collects the parts, in memory or in a folder that can be gone on with, and :mod:`.attributions` is the value
   that comes out.
 
-``wb.explain.trust(model, attributions)`` gathers the evidence, from :mod:`workbench.explain.quality`; ``agreement`` compares
-methods. ``register`` adds a method, ``Margin`` and ``Over`` are targets, ``region_table`` and ``region_interactions`` read what
-region SHAP found. ``docs/explanations.md`` tells which method shows what, and when it lies.
+``wb.explain.trust(model, attributions)`` gathers the evidence, from :mod:`workbench.explain.quality`; ``agreement``
+compares methods. ``register`` adds a method, ``Margin`` and ``Over`` are targets, ``region_table`` and
+``region_interactions`` read what region SHAP found. ``docs/explanations.md`` tells which method shows what, and when it
+lies.
 """
 
 import lazy_loader as _lazy

@@ -52,8 +52,8 @@ def gradcam(task: Task, *, layer: str | Sequence[str] | None = None) -> Explain:
 def gradcam_plus_plus(task: Task, *, layer: str | Sequence[str] | None = None) -> Explain:
     """Weight each feature map by its positive gradients, each counted by its share.
 
-    Chattopadhay et al. 2018, arXiv:1710.11063: ``map = relu(Σ_k w_k A_k)``, ``w_k = Σ_ij α_ij relu(∂ Y / ∂ A_ij)``, where for
-    ``Y = exp(score)`` and a network piecewise linear in A, with ``g = ∂ score / ∂ A_k``,
+    Chattopadhay et al. 2018, arXiv:1710.11063: ``map = relu(Σ_k w_k A_k)``, ``w_k = Σ_ij α_ij relu(∂ Y / ∂ A_ij)``,
+    where for ``Y = exp(score)`` and a network piecewise linear in A, with ``g = ∂ score / ∂ A_k``,
     ``α = g² / (2 g² + Σ_ab A_ab g³)``. We reckon it as ``1 / (2 + g Σ_ab A_ab)``, the same without underflow.
 
     ``∂ Y / ∂ A = exp(score) · g`` carries one positive factor ``exp(score)`` for the whole image. As the common

@@ -43,11 +43,11 @@ def partition_shap(
     """Share out a score among the parts of an image, halving parts again and again where the score depends on them.
 
     Owen values (Owen 1977) as ``shap.explainers.Partition`` computes them: the image is halved, each half again, down
-    to `count` regions. Every node of this tree shares its value between its halves by the Shapley value of two
-    players, in every context of its ancestors' other halves, uncovered or filled. Nodes that carry most are opened
-    first; what is not opened is spread evenly over its regions, and a region's value over its pixels. So the map is coarse where nothing happens and fine
-    where it matters, and its sum is always the score less the score of the image filled all over (``fill_score``;
-    ``efficiency_gap`` tells the rounding).
+    to `count` regions. Every node of this tree shares its value between its halves by the Shapley value of two players,
+    in every context of its ancestors' other halves, uncovered or filled. Nodes that carry most are opened first; what
+    is not opened is spread evenly over its regions, and a region's value over its pixels. So the map is coarse where
+    nothing happens and fine where it matters, and its sum is always the score less the score of the image filled all
+    over (``fill_score``; ``efficiency_gap`` tells the rounding).
 
     The number of evaluations doubles until the map has settled, the tree is open to its leaves, or `evaluations` are
     spent; each target stops on its own. Settled means that neither its last change (``change``) nor what is still spread

@@ -24,10 +24,10 @@ ORDERS = (BY_MAP, RANDOM, EDGES)
 def faithfulness(study: Study, *, steps: int = 16, fill: Any = "blur", seed: int = 0) -> Outcome:
     """Take pixels out of each image, and put them back, in the order of its map, and follow the explained score.
 
-    **Deletion**: the part with the largest map values is replaced by the fill, from none of the image to all of it; a map that
-    knows what the score rests on makes it fall at once, so a *small* area under the curve is good. **Insertion**: the
-    same part is shown on the filled image; a *large* area is good. Areas are the trapezoid rule over the
-    fraction 0–1 and thus a mean score.
+    **Deletion**: the part with the largest map values is replaced by the fill, from none of the image to all of it; a
+    map that knows what the score rests on makes it fall at once, so a *small* area under the curve is good.
+    **Insertion**: the same part is shown on the filled image; a *large* area is good. Areas are the trapezoid rule over
+    the fraction 0–1 and thus a mean score.
 
     Scores are what was explained, a logit mostly, and areas are in its unit. RISE and Quantus use probabilities, which are
     flat where the network is sure; areas of the two kinds cannot be compared.

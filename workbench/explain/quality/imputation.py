@@ -31,10 +31,10 @@ def impute(images: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     and the same product of three axes gives 4/56 to the 6 neighbours by a face, 2/56 to the 12 by an edge and 1/56 to
     the 8 by a corner. A volume that does not change along an axis is then filled in slice by slice as the paper does.
 
-    **How.** Conjugate gradients on all systems at once, preconditioned by one multigrid cycle (as McAdams et al.
-    2010, Symposium on Computer Animation, for holes of any form), until no pixel changes by more than 5e-5 of the image's standard
-    deviation; the values are then exact to about half of that. The cycle runs in single precision, which decides only
-    how soon; the sums that decide the result run in double precision.
+    **How.** Conjugate gradients on all systems at once, preconditioned by one multigrid cycle (as McAdams et al. 2010,
+    Symposium on Computer Animation, for holes of any form), until no pixel changes by more than 5e-5 of the image's
+    standard deviation; the values are then exact to about half of that. The cycle runs in single precision, which
+    decides only how soon; the sums that decide the result run in double precision.
 
     Parameters
     ----------

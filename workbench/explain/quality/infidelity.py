@@ -146,9 +146,9 @@ def sensitivity(study: Study, *, samples: int = 10, radius: float = 0.02, seed: 
     """Add a little noise, explain again, and give the largest change of the map relative to itself.
 
     ``max over noise of |map(x + noise) − map(x)| / |map(x)|``, Euclidean norms: the paper's max-sensitivity, made
-    relative to the map, by ``captum.metrics.sensitivity_max``. 0 for a map that does not move; small is good, if the map also depends on
-    the model: a constant map has the smallest. The class or region explained is kept. Methods that draw random
-    numbers draw the same ones again, so that their sampling error does not count.
+    relative to the map, by ``captum.metrics.sensitivity_max``. 0 for a map that does not move; small is good, if the
+    map also depends on the model: a constant map has the smallest. The class or region explained is kept. Methods that
+    draw random numbers draw the same ones again, so that their sampling error does not count.
 
     Each image costs `samples` explanations.
 

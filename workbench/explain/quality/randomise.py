@@ -67,8 +67,9 @@ def cascade(network: torch.nn.Module, inputs: torch.Tensor, *, stages: int = 6, 
     never trained) stays: nothing of where to look was learned there.
 
     **Batch normalisation.** Running statistics describe the activations of the trained network. Behind random weights
-    they are wrong, layers saturate or die, and maps that are zero everywhere would pass for maps that changed. So every batch-norm layer that runs after the first random
-    module takes its statistics from `inputs` as they arrive there. Layers before it keep theirs.
+    they are wrong, layers saturate or die, and maps that are zero everywhere would pass for maps that changed. So every
+    batch-norm layer that runs after the first random module takes its statistics from `inputs` as they arrive there.
+    Layers before it keep theirs.
 
     Parameters
     ----------

@@ -56,11 +56,12 @@ def sanity(
     of another patient's image: what maps of this method share anyway, such as an empty border.
 
     **The verdict** (:func:`~workbench.explain.quality.verdicts.sanity_verdict`) rests on ``"kept once randomised"``,
-    ``(ρ − c) / (1 − c)``: ρ is the map's rank correlation averaged over the stages before the last, c the mean of the control, at most 0.5. 1: nothing changes; 0: the map of the
-    randomised model is as near as that of another patient. From the first stage on the score has lost its meaning, so a
-    map of what it rests on has no reason to stay. The last stage alone would not do, nor would magnitudes: where the
-    first convolutions are random too, even guided backpropagation changes, for its edges come with random signs; and
-    magnitudes of gradients times the image (SHAP) stay, because the image is a factor of them.
+    ``(ρ − c) / (1 − c)``: ρ is the map's rank correlation averaged over the stages before the last, c the mean of the
+    control, at most 0.5. 1: nothing changes; 0: the map of the randomised model is as near as that of another patient.
+    From the first stage on the score has lost its meaning, so a map of what it rests on has no reason to stay. The last
+    stage alone would not do, nor would magnitudes: where the first convolutions are random too, even guided
+    backpropagation changes, for its edges come with random signs; and magnitudes of gradients times the image (SHAP)
+    stay, because the image is a factor of them.
 
     Costs about ``stages × draws`` times what the maps did.
 

@@ -35,14 +35,15 @@ def shares(study: Study, *, regions: Sequence[str] | None = None) -> Outcome:
     **share**: part of the map's absolute values inside the region, 0–1, beside the region's part of the area, which an
     even map reaches. **positive share**, where some map is signed: the same of what speaks for the class. **density**:
     share over part of the area, how many times as strong the map is there as an even one, beside 1 and beside the
-    density of an edge detector on the same image, blurred to the map's own smoothness. The last is the shortcut detector's control: a marker is bright and
-    has sharp edges, and a map that merely follows edges is strong there too; only a map that is stronger than edges are
-    says that the model looks at it.
+    density of an edge detector on the same image, blurred to the map's own smoothness. The last is the shortcut
+    detector's control: a marker is bright and has sharp edges, and a map that merely follows edges is strong there too;
+    only a map that is stronger than edges are says that the model looks at it.
 
-    Regions are the masks, each for itself; masks that hold others, less these (``breast without lesion``); and what lies
-    outside all (``elsewhere``). Shares of masks that overlap sum to more than 1. Maps are carried to the image's grid, so that
-    a mask smaller than a pixel of the input still counts, and their part on the padding is left out. No forward pass is needed.
-    Left out and counted: images without the region, and maps without evidence (zero or constant).
+    Regions are the masks, each for itself; masks that hold others, less these (``breast without lesion``); and what
+    lies outside all (``elsewhere``). Shares of masks that overlap sum to more than 1. Maps are carried to the image's
+    grid, so that a mask smaller than a pixel of the input still counts, and their part on the padding is left out. No
+    forward pass is needed. Left out and counted: images without the region, and maps without evidence (zero or
+    constant).
 
     Parameters
     ----------
