@@ -128,6 +128,16 @@ def test_picture_counts_flags_and_escapes_names(shape: tuple[int, ...]) -> None:
     assert html.count("data:image/png") == 8
 
 
+def test_picture_tells_the_score_a_caution_and_no_setting_without_end() -> None:
+    settings = {"layer": "conv", "regions": [f"region {k}" for k in range(40)], "caution": "do not <b>read</b> it"}
+    maps = attributions(np.ones((9, 4, 4)), settings=settings, explained="output", errors=np.ones((9, 4, 4)))
+    html = maps._repr_html_()
+    assert "its score (output).\nThe first 8 of 9. Standard errors" in html
+    assert "layer conv" in html
+    assert "region 39" not in html
+    assert html.count("do not &lt;b&gt;read&lt;/b&gt; it") == 1
+
+
 def test_repr_names_method_and_grid() -> None:
     assert repr(attributions(np.zeros((2, 3, 4)))) == "<Attributions: 2 maps of 3 × 4 by gradcam, 2 flagged>"
 

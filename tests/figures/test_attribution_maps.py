@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,6 +52,8 @@ def test_the_caption_tells_the_true_class_and_the_score_in_words(cams, films, sa
     texts = said(figures.attribution_grid(cams, films, ids=["film-0", "film-1"]))
     assert "true class: healthy\nscore for cancer (logit): −3.0" in texts
     assert "true class: cancer\nscore for cancer (logit): 0.0" in texts
+    output = said(figures.attribution_grid(replace(cams, explained="output"), films, ids=["film-0"]))
+    assert "true class: healthy\nscore for cancer (output): −3.0" in output
 
 
 def test_a_map_without_evidence_says_so_on_its_own_tile(cams, shaps, films) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from workbench.explain.attributions import Attributions
 
 SHOWN = 8
+# Characters of a setting; a list of many regions would bury the others.
+LONGEST = 80
 
 
 def attributions_html(attributions: Attributions) -> str:
@@ -28,8 +30,12 @@ def attributions_html(attributions: Attributions) -> str:
     return render(
         "attributions.html", attributions=attributions, strip=strip, flagged=flagged, targets=targets,
         grid=" × ".join(map(str, attributions.maps.shape[1:])), limit=limit,
-        settings={name: value for name, value in attributions.settings.items() if value is not None},
+        settings={name: value for name, value in attributions.settings.items() if name != "caution" and 0 < len(_text(value)) <= LONGEST},
     )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _entry(attributions: Attributions, row: int, heat: np.ndarray, limit: float) -> dict[str, Any]:

@@ -142,7 +142,10 @@ def _case(methods: Mapping[str, Attributions], cohort: Cohort, image_id: str) ->
     first = next(iter(methods.values()))
     row = first.row(image_id)
     score = f"{first.scores[row]:z.1f}".replace("-", "−")
-    caption = [f"true class: {first.table['label'].iloc[row]}", f"score for {first.target_names[row]} (logit): {score}"]
+    caption = [
+        f"true class: {first.table['label'].iloc[row]}",
+        f"score for {first.target_names[row]} ({first.explained}): {score}",
+    ]
     at = _telling_slice(heats[0]) if image.ndim == 4 else None
     if at is not None:
         caption.append(f"slice {at + 1} of {image.shape[1]}")

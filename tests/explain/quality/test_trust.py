@@ -233,6 +233,8 @@ def test_maps_without_any_evidence_get_one_answer_and_a_way_out(make_model, make
     )
     assert [one.question for one in evidence.verdicts] == ["every map has evidence"]
     assert "4 of 4 maps show none (no evidence): there is nothing to judge" in evidence.verdicts[0].sentence
+    # One reason is told once, however many measures it is common to.
+    assert evidence._repr_html_().count("map without evidence (4 images)") == 1
 
 
 def test_names_of_patients_are_never_read_as_html(study, make_model) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Rows of the table of gaps that are shown; the rest is counted.
 GAPS_SHOWN = 8
+# Measures that are named where several leave out images for one reason.
+NAMED = 2
 
 
 def trust_html(trust: Trust) -> str:
@@ -29,7 +31,7 @@ def trust_html(trust: Trust) -> str:
     return render(
         "trust.html", trust=trust, blocks=blocks, gaps=[_gap(row) for row in gaps.head(GAPS_SHOWN).to_dict("records")],
         compared=len(gaps), images=trust.images.index.nunique(), agreement=_matrix(trust.agreement),
-        level=round(100 * trust.settings["level"]), left_out=trust.left_out.to_dict("records"),
+        level=round(100 * trust.settings["level"]), left_out=_left_out(trust),
     )  # fmt: skip
 
 
@@ -79,6 +81,17 @@ def _figures(value: float, *, sign: bool) -> str:
     digits = 3 if size < 1 else 2 if size < 10 else 1
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("-", "−")
+
+
+def _left_out(trust: Trust) -> list[dict[Any, Any]]:
+    """Return why images have no value, the measures that one reason is common to in one row."""
+    found = []
+    for (method, reason, images), rows in trust.left_out.groupby(["method", "reason", "images"], sort=False):
+        measures = list(rows["measure"])
+        named = ", ".join(measures[:NAMED])
+        more = f" and {len(measures) - NAMED} other measures" if len(measures) > NAMED else ""
+        found.append({"method": method, "reason": reason, "images": images, "measures": named + more})
+    return found
 
 
 def _matrix(agreement: pd.DataFrame) -> list[dict[Any, Any]]:
