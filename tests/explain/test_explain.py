@@ -110,3 +110,11 @@ def test_the_same_question_gets_the_same_answer_to_the_last_digit(make_model, ma
     first, second = (explain(model, cohort, "shap", samples=8, seed=3) for _ in range(2))
     assert first.provenance.to_json() == second.provenance.to_json()
     assert np.array_equal(first.maps, second.maps)
+
+
+def test_a_number_from_numpy_is_a_number(make_model, make_cohort) -> None:
+    model, cohort = make_model(network()), make_cohort(2)
+    given = explain(model, cohort, "smoothgrad", samples=np.int64(3), noise=np.float32(0.25), batch_size=np.int64(2))
+    plain = explain(model, cohort, "smoothgrad", samples=3, noise=0.25, batch_size=2)
+    assert given.settings == plain.settings
+    assert np.array_equal(given.maps, plain.maps)

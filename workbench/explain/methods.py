@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from workbench.errors import InputError, unknown_name
 from workbench.provenance import digest
 
@@ -75,13 +77,15 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings of a method, defaults included; a misspelt one is refused with the nearest."""
     parameters = inspect.signature(find_method(name)[1]).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    # A number from a NumPy array is a number, not an array to be told by its hash.
+    settings = {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return known | dict(settings)
+        return known | settings
     kind = f"{name} setting"
     for given in settings:
         if given not in known:
             raise unknown_name(kind, given, [*known, "target", "batch_size", "out"])
-    return known | dict(settings)
+    return known | settings
 
 
 def fingerprint(name: str) -> str:
