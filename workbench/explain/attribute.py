@@ -16,7 +16,6 @@ from workbench.explain.chosen import Question
 from workbench.explain.gather import Gathered, InMemory, OnDisk
 from workbench.explain.methods import check_settings, find_method, fingerprint, written
 from workbench.explain.reading import explained, read_targets
-from workbench.explain.settings import check_whole
 from workbench.explain.task import Task
 from workbench.explain.untouched import untouched
 from workbench.imaging.preprocess import Preprocessing
@@ -94,7 +93,6 @@ def explain(
     name, prepare = find_method(method)
     chosen = check_settings(name, settings)
     targets, several = read_targets(target, model, cohort)
-    check_whole("batch_size", batch_size, least=1)
     task = Task(model, cohort, Question(targets, model, cohort), batch_size)
     names = [target_name(one, model) for one in targets]
     gathered = (

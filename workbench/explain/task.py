@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.errors import InputError
+from workbench.explain.settings import check_whole
 from workbench.explain.untouched import unwrapped
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ class Task:
     chooser: Callable[[torch.Tensor, Sequence[str]], Chosen] | None = None
 
     def __post_init__(self) -> None:
-        if any(_mixes(module) for module in self.network.modules()):
-            # Without running statistics batch norm would let every image change all others' maps.
-            object.__setattr__(self, "batch_size", 1)
+        check_whole("batch_size", self.batch_size, least=1)
+        # Without running statistics batch norm would let every image change all others' maps.
+        alone = any(_mixes(module) for module in self.network.modules())
+        object.__setattr__(self, "batch_size", 1 if alone else int(self.batch_size))
 
     @property
     def network(self) -> torch.nn.Module:
