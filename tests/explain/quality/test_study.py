@@ -77,5 +77,5 @@ def test_a_subset_of_maps_is_judged_on_its_images(make_model, make_cohort) -> No
 @pytest.mark.parametrize("batch_size", [0, 2.5, "x"])
 def test_a_batch_that_is_no_whole_number_is_refused(batch_size: object, make_model, make_cohort) -> None:
     model, cohort = make_model(network()), make_cohort(2)
-    with pytest.raises(InputError, match="batch_size .* whole number of at least 1"):
+    with pytest.raises(InputError, match=r"batch_size .* whole number of at least 1"):
         study_of(model, explain(model, cohort), batch_size=batch_size)
