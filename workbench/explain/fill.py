@@ -20,13 +20,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from workbench.errors import InputError, unknown_name
 from workbench.provenance import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EVERYWHERE = ("black", "mean", "blur")
 FILLS = (*EVERYWHERE, "inpaint")
@@ -170,26 +173,31 @@ class Fill:
         if self.everywhere is not None:
             places = [(row, slice(None), *_slices(box)) for row, box in zip(rows.tolist(), boxes.tolist(), strict=True)]
             return [self.everywhere[place] for place in places]
-        # Only the pixels next to a box decide what is painted into it: boxes of one form are cut out with these.
-        first = np.maximum(boxes[:, :, 0] - 1, 0)
-        around = np.stack([first, np.minimum(boxes[:, :, 1] + 1, self.images.shape[2:])], axis=2)
-        inside = boxes - first[:, :, None]
-        forms = np.concatenate([around[:, :, 1:] - around[:, :, :1], inside], axis=2)
+        # Only the pixels next to a box decide what is painted into it: boxes of one form are cut out with these. At the
+        # image's start there are none on one side, which is the mirror image of its end.
+        around = np.stack([boxes[:, :, 0] - 1, boxes[:, :, 1] + 1], axis=2).clip(
+            0, np.array(self.images.shape[2:])[:, None]
+        )
+        sides, inside = around[:, :, 1] - around[:, :, 0], boxes - around[:, :, :1]
+        turned = (inside[:, :, 0] == 0) & (inside[:, :, 1] < sides)
+        inside = np.where(turned[:, :, None], sides[:, :, None] - inside[:, :, ::-1], inside)
+        forms = np.concatenate([sides[:, :, None], inside], axis=2)
         painted: list[torch.Tensor] = [torch.empty(0)] * len(boxes)
         for form in np.unique(forms, axis=0):
-            alike = np.flatnonzero((forms == form).all((1, 2)))
+            alike = np.flatnonzero((forms == form).all((1, 2))).tolist()
+            mirrors = [(1 + np.flatnonzero(turned[one])).tolist() for one in alike]
+            cuts = [self.images[(rows[one], slice(None), *_slices(around[one].tolist()))] for one in alike]
+            cuts = [cut.flip(mirror) for cut, mirror in zip(cuts, mirrors, strict=True)]
             hole = (slice(None), *_slices(form[:, 1:].tolist()))
-            cuts = [self.images[(rows[one], slice(None), *_slices(around[one].tolist()))] for one in alike.tolist()]
             hidden = torch.zeros((len(alike), *form[:, 0].tolist()), dtype=torch.bool, device=self.images.device)
             hidden[hole] = True
-            for one, patch in zip(
-                alike.tolist(), inpaint(torch.stack(cuts), hidden)[(slice(None), *hole)], strict=True
-            ):
-                painted[one] = patch
+            patches = inpaint(torch.stack(cuts), hidden)[(slice(None), *hole)]
+            for one, patch, mirror in zip(alike, patches, mirrors, strict=True):
+                painted[one] = patch.flip(mirror)
         return painted
 
 
-def _slices(box: list[list[int]]) -> list[slice]:
+def _slices(box: Sequence[Sequence[int]]) -> list[slice]:
     return [slice(first, last) for first, last in box]
 
 

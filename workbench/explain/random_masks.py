@@ -19,7 +19,7 @@ SETS = 8  # at least so many are drawn, thus 4 pairs, whose differences tell the
 
 @dataclass(frozen=True)
 class RandomMasks:
-    r"""Masks as RISE draws them (Petsiuk et al. 2018, section 3.2): a coarse grid of cells, shifted, linearly interpolated.
+    """Masks as RISE draws them (Petsiuk et al. 2018): a coarse grid of cells, shifted, linearly interpolated.
 
     Every pixel's mask value has the same distribution, of mean `keep`: the grid reaches beyond the image on all sides.
     (The paper's crop repeats the outermost cells, so that pixels at the border are masked more sharply.)
@@ -116,9 +116,14 @@ class MaskSet:
     def hidden(self, first: int, last: int, *, device: torch.device | str = "cpu") -> torch.Tensor:
         """Return masks `first` to `last`, float32 ``(last - first, *spatial)`` from 0 (seen) to 1 (hidden)."""
         whole = torch.from_numpy(~self.seen[first:last]).to(device, torch.float32)
-        for axis, weights in enumerate(self.weights, 1):
-            along = torch.from_numpy(weights).to(device, torch.float32)
-            whole = torch.movedim(torch.movedim(whole, axis, -1) @ along.T, -1, axis)
+        for axis in range(len(self.weights), 0, -1):
+            # Written so that the result lies in memory as it is read, whatever the axis.
+            along = torch.from_numpy(self.weights[axis - 1]).to(device, torch.float32)
+            shape = (*whole.shape[:axis], len(along), *whole.shape[axis + 1 :])
+            if axis == len(self.weights):
+                whole = whole @ along.T
+            else:
+                whole = (along @ whole.flatten(axis + 1).flatten(0, axis - 1)).reshape(shape)
         return whole.clamp_(0, 1)
 
     def effects(self, scores: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def rise(
 ) -> Explain:
     """Show the image through random masks M and map ``E[score · M] / E[M] - E[score]`` for each pixel.
 
-    The first term is the paper's map (eq. 4 and 6). Its second, the mean score of all masked images, is the same for
+    The first term is the paper's map. The second, the mean score of all masked images, is the same for
     all pixels and told as ``masked_score``: taken off, the map is signed, and zero says that it makes no difference whether
     a pixel is seen. Values are in units of the score: what is gained over the mean masked score where the pixel is seen.
     Divide them by ``1 - keep`` for seen less hidden. The expectation E[M] is known (`keep`) and not estimated.
