@@ -159,8 +159,12 @@ def _add_explain(verbs: Any) -> None:
     verb.add_argument("--out", type=Path, required=True, help="grows as maps are made; the same command goes on")
     verb.add_argument("--method", default="gradcam", help="gradcam (default), shap, region-shap, occlusion, …")
     verb.add_argument("--target", default="predicted", help="a class, 'predicted' (default), 'true' or 'each'")
-    verb.add_argument("--against", default=None, metavar="CLASS", help="explain the target rather than this class")
-    verb.add_argument("--mask", default=None, help="of a segmentation: sum the target over this mask")
+    rather = verb.add_mutually_exclusive_group()
+    rather.add_argument("--against", default=None, metavar="CLASS", help="explain the target rather than this class")
+    rather.add_argument("--mask", default=None, help="of a segmentation: sum the target over this mask")
+    verb.add_argument(
+        "--background", type=Path, default=None, help="saved cohort to compare with, for shap and its kin"
+    )
     verb.add_argument("--first", type=int, default=None, metavar="N", help="only the first N images")
     verb.add_argument("--batch-size", type=int, default=16)
     verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, e.g. samples=200")
@@ -173,17 +177,20 @@ def _explain(options: argparse.Namespace) -> None:
     from workbench.explain.target import Margin, Over
     from workbench.models.model import Model
 
-    cohort = Cohort.load(options.cohort)
+    cohort, model = Cohort.load(options.cohort), Model.load(options.model)
     if options.first is not None:
+        if options.first < 1:
+            message = f"--first {options.first} must be at least 1: how many images are explained, from the first on."
+            raise InputError(message)
         cohort = cohort.subset(cohort.ids[: options.first])
-    target: Any = options.target
+    target: Any = _class(options.target, model.classes)
     if options.against is not None:
-        target = Margin(options.target, options.against)
+        target = Margin(target, _class(options.against, model.classes))
     elif options.mask is not None:
-        target = Over(options.target, mask=options.mask)
+        target = Over(target, mask=options.mask)
     maps = explain(
-        Model.load(options.model), cohort, options.method, target=target, batch_size=options.batch_size, out=options.out,
-        **_settings(options.set),
+        model, cohort, options.method, target=target, batch_size=options.batch_size, out=options.out,
+        **_background(options.background), **_settings(options.set),
     )  # fmt: skip
     print(f"{maps!r}\nSaved in {options.out}")
 
@@ -196,6 +203,7 @@ def _add_trust(verbs: Any) -> None:
     verb.add_argument(
         "--by", action="append", default=[], help="attribute, or several with commas for their intersection"
     )
+    verb.add_argument("--background", type=Path, default=None, help="saved cohort that the maps were made with, if any")
     verb.add_argument("--part", action="append", default=[], help="sanity, faithfulness, … (default: all that apply)")
     verb.add_argument("--out", type=Path, default=None, help="folder to save the evidence in")
     verb.set_defaults(run=_trust)
@@ -210,8 +218,9 @@ def _trust(options: argparse.Namespace) -> None:
     by = [names[0] if len(names) == 1 else tuple(names) for names in map(_names, options.by)]
     maps = [Attributions.load(folder) for folder in options.maps]
     found = trust(
-        Model.load(options.model), maps, cohort=Cohort.load(options.cohort), by=by or None, parts=options.part or None
-    )
+        Model.load(options.model), maps, cohort=Cohort.load(options.cohort), by=by or None, parts=options.part or None,
+        settings=_background(options.background),
+    )  # fmt: skip
     columns = ["method", "measure", "group", "value", "low", "high", "baseline", "n", "patients", "note"]
     shown = found.table if by else found.table[found.table["group"] == "all"]
     print(shown[columns].to_string(index=False, float_format="%.3f", max_colwidth=60))
@@ -302,6 +311,17 @@ def _show(options: argparse.Namespace) -> None:
         return
     print(provenance.lineage())
     print("made with " + ", ".join(f"{name} {version}" for name, version in provenance.versions.items()))
+
+
+def _class(given: str, classes: Sequence[str]) -> str | int:
+    """Read a class by name or, where none is called so, by index."""
+    return int(given) if given not in classes and given.removeprefix("-").isdecimal() else given
+
+
+def _background(folder: Path | None) -> dict[str, Any]:
+    from workbench.cohorts.cohort import Cohort
+
+    return {} if folder is None else {"background": Cohort.load(folder)}
 
 
 def _names(text: str) -> list[str]:
