@@ -124,6 +124,12 @@ def test_the_whole_way_in_a_shell(
     assert run("trust run/model run/test shap --part stability --by view --out evidence") == 2
     assert "a folder does not keep" in capsys.readouterr().err
     assert run("trust run/model run/test shap --part stability --by view --background run/test --out evidence") == 0
+    assert run("trust run/model run/test maps why second --part localisation --by view --out refused") == 2
+    assert "not of the same images" in capsys.readouterr().err
+    assert run("explain run/model run/test --first 3 --set layer=features.norm5 --out early") == 0
+    assert run("trust run/model run/test maps early --part faithfulness --by view --out evidence") == 0
+    assert "early: " in capsys.readouterr().out
+    assert run("figure map-evidence evidence --out evidence.png") == 0
     assert run("trust run/model run/test why --part shares --part localisation --by view --out evidence") == 0
     told = capsys.readouterr().out
     assert "density: lesion" in told
