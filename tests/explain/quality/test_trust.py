@@ -199,6 +199,16 @@ def test_loaded_maps_are_made_again_alike_or_the_lost_setting_is_named(method, s
                 assert np.allclose(back.again(batch, chosen), told, atol=1e-4)
 
 
+def test_maps_of_different_images_are_refused_before_any_work(study, make_model) -> None:
+    model, cohort = study
+    maps = wb.explain(model, cohort, target="yes")
+    few = wb.explain(model, cohort.subset(cohort.ids[:4]), "saliency", target="yes")
+    fails = Bright()
+    fails.register_forward_hook(lambda *_: pytest.fail("the network was asked"))
+    with pytest.raises(InputError, match="not of the same images"):
+        wb.explain.trust(make_model(fails), [maps, few], parts=["faithfulness"])
+
+
 def test_another_model_is_refused_also_where_no_part_runs_it(study, make_model) -> None:
     model, cohort = study
     other = Bright()

@@ -107,6 +107,7 @@ def trust(
             kind = "setting"
             raise unknown_name(kind, name, known)
     chosen = _chosen_parts(parts)
+    alike = _agreement(named)  # first of all: it refuses maps of different images before any work
     given = {"permuted": permuted, "masks": masks, "boxes": boxes, "points": points, "seed": seed}
     tables, gaps, images, left_out, verdicts = [], [], [], [], []
     curves: dict[str, list[pd.DataFrame]] = {}
@@ -148,7 +149,7 @@ def trust(
         images=_first(pd.concat(images), "method"), verdicts=tuple(verdicts), says=says,
         left_out=pd.DataFrame(left_out, columns=["method", "measure", "reason", "images"]),
         curves={name: pd.concat(frames, ignore_index=True) for name, frames in curves.items()},
-        agreement=_agreement(named), settings=record,
+        agreement=alike, settings=record,
         provenance=Provenance("trust", record, digest(result), parents, seed=seed),
     )  # fmt: skip
 
