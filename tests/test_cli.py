@@ -108,23 +108,18 @@ def test_the_whole_way_in_a_shell(
     assert run("load phantom-mammography --set n=60 --set 'shape=[96,64]' --set seed=3 --out cohort") == 0
     assert run("train cohort --out run --epochs 1 --seed 3") == 0
     assert run("explain run/model run/test --first 3 --out maps") == 0
-    assert (
-        run(
-            "explain run/model run/test --first 3 --target cancer --against healthy --method shap --set samples=4 --out why"
-        )
-        == 0
-    )
+    margin = "--target cancer --against healthy --method shap --set samples=4"
+    assert run(f"explain run/model run/test --first 3 {margin} --out why") == 0
     assert "cancer" in capsys.readouterr().out
     assert run("explain run/model run/test --first 2 --target 1 --method saliency --out second") == 0
     assert run("explain run/model run/test --first 0 --out none") == 2
     assert "--first 0 must be at least 1" in capsys.readouterr().err
-    assert (
-        run("explain run/model run/test --first 3 --method shap --set samples=4 --background run/test --out shap") == 0
-    )
+    compared = "--method shap --set samples=4 --background run/test"
+    assert run(f"explain run/model run/test --first 3 {compared} --out shap") == 0
     assert run("trust run/model run/test shap --part stability --by view --out evidence") == 2
     assert "a folder does not keep" in capsys.readouterr().err
     assert run("trust run/model run/test shap --part stability --by view --background run/test --out evidence") == 0
-    assert run("trust run/model run/test maps why second --part localisation --by view --out refused") == 2
+    assert run("trust run/model run/test maps second --part localisation --by view --out refused") == 2
     assert "not of the same images" in capsys.readouterr().err
     assert run("explain run/model run/test --first 3 --set layer=features.norm5 --out early") == 0
     assert run("trust run/model run/test maps early --part faithfulness --by view --out evidence") == 0

@@ -216,7 +216,10 @@ def _trust(options: argparse.Namespace) -> None:
     from workbench.models.model import Model
 
     by = [names[0] if len(names) == 1 else tuple(names) for names in map(_names, options.by)]
-    maps = [Attributions.load(folder) for folder in options.maps]
+    loaded = {str(folder): Attributions.load(folder) for folder in options.maps}
+    one_each = len({maps.method for maps in loaded.values()}) == len(loaded)
+    # Two of one method (two layers, two targets) are told apart by their folders.
+    maps: Any = list(loaded.values()) if one_each else loaded
     found = trust(
         Model.load(options.model), maps, cohort=Cohort.load(options.cohort), by=by or None, parts=options.part or None,
         settings=_background(options.background),
@@ -260,9 +263,12 @@ def _audit(options: argparse.Namespace) -> None:
 
 def _add_figure(verbs: Any) -> None:
     verb = verbs.add_parser("figure", help="draw a saved value into a PDF, SVG or PNG that knows its provenance")
-    verb.add_argument("kind", help="attribution-grid, roc, forest")
+    verb.add_argument("kind", help="attribution-grid, map-evidence, roc, forest")
     verb.add_argument(
-        "values", type=Path, nargs="+", help="the saved audit; for attribution-grid the maps, then the cohort"
+        "values",
+        type=Path,
+        nargs="+",
+        help="the saved audit or evidence; for attribution-grid the maps, then the cohort",
     )
     verb.add_argument("--out", type=Path, required=True, help="file ending in .pdf, .svg or .png")
     verb.add_argument(
@@ -276,8 +282,11 @@ def _figure(options: argparse.Namespace) -> None:
     from workbench.audit.result import Audit
     from workbench.cohorts.cohort import Cohort
     from workbench.explain.attributions import Attributions
+    from workbench.explain.quality.result import Trust
 
-    takes = {"attribution-grid": (Attributions, Cohort), "roc": (Audit,), "forest": (Audit,)}
+    takes = {
+        "attribution-grid": (Attributions, Cohort), "map-evidence": (Trust,), "roc": (Audit,), "forest": (Audit,)
+    }  # fmt: skip
     if options.kind not in takes:
         raise unknown_name("figure", options.kind, takes)
     if len(options.values) != len(takes[options.kind]):
