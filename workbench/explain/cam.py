@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     Draw = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """Feature maps ``(n, K, *positions)`` and the score's gradient by them to a map ``(n, *positions)``."""
 
-LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-
 
 def gradcam(task: Task, *, layer: str | Sequence[str] | None = None) -> Explain:
     """Weight each feature map by its mean gradient (Selvaraju et al. 2017, arXiv:1610.02391).
@@ -181,14 +179,27 @@ def fused(maps: Sequence[torch.Tensor], spatial: Sequence[int]) -> torch.Tensor:
     spatial : the input's pixels.
     """
     positions = [drawn[0].numel() for drawn in maps]
-    parts = [carried(drawn, spatial) * (count / min(positions)) for drawn, count in zip(maps, positions, strict=True)]
+    parts = [carried(drawn * (count / min(positions)), spatial) for drawn, count in zip(maps, positions, strict=True)]
     return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)
 
 
 def carried(drawn: torch.Tensor, spatial: Sequence[int]) -> torch.Tensor:
-    """Interpolate ``(n, *positions)`` linearly to ``(n, *spatial)``, pixel centres aligned."""
-    mode = LINEAR[len(spatial)]
-    return interpolate(drawn[:, None], size=tuple(spatial), mode=mode, align_corners=False)[:, 0]
+    """Interpolate ``(n, *positions)`` linearly to ``(n, *spatial)``, pixel centres aligned.
+
+    ``torch.nn.functional.interpolate(…, align_corners=False)``, axis by axis: a few rows times a matrix each, where
+    writing the pixels is all that takes time.
+    """
+    fine = drawn
+    for axis, extent in enumerate(spatial, start=1):
+        if fine.shape[axis] != extent:
+            weights = _linear(fine.shape[axis], extent).to(fine)
+            fine = torch.movedim(torch.movedim(fine, axis, -1) @ weights, -1, axis)
+    return fine.contiguous()
+
+
+def _linear(positions: int, pixels: int) -> torch.Tensor:
+    """Return what each of `positions` adds to each of `pixels` along one axis, ``(positions, pixels)``."""
+    return interpolate(torch.eye(positions)[:, None], size=pixels, mode="linear", align_corners=False)[:, 0]
 
 
 def _cam(task: Task, layer: str | Sequence[str] | None, draw: Draw) -> Explain:
@@ -205,7 +216,8 @@ def _cam(task: Task, layer: str | Sequence[str] | None, draw: Draw) -> Explain:
                 f"a forward that switches gradients off after it); other layers: {layers.others(batch.inputs)}."
             )
             raise InputError(message) from None
-        return Part(chosen, _scores(chosen, looks), np.concatenate(maps, axis=1), settings={"layer": layers.setting})
+        whole = maps[0] if len(maps) == 1 else np.concatenate(maps, axis=1)
+        return Part(chosen, _scores(chosen, looks), whole, settings={"layer": layers.setting})
 
     return explain
 
@@ -214,13 +226,14 @@ def _of_every_target(look: Look, chosen: Chosen, draw: Draw, spatial: Sequence[i
     """Return the maps ``(T, n, *spatial)`` of one forward pass, differentiating it once a target."""
     count = len(chosen.indices)
     activations = [place.maps(a.detach()).float() for a, place in zip(look.caught, look.places, strict=True)]
-    drawn = []
+    coarse = []
     for target in range(count):
         # One by one, so that differentiating a target does not go through all others.
         gradients = _gradients(look, chosen.only([target]), last=target == count - 1)
-        coarse = [draw(a, g.float()) for a, g in zip(activations, gradients, strict=True)]
-        drawn.append(fused(coarse, spatial).cpu().numpy())
-    return np.stack(drawn)
+        coarse.append([draw(a, g.float()) for a, g in zip(activations, gradients, strict=True)])
+    together = [torch.cat(of_layer) for of_layer in zip(*coarse, strict=True)]
+    fine: np.ndarray = fused(together, spatial).cpu().numpy()
+    return fine.reshape(count, -1, *spatial)
 
 
 def _gradients(look: Look, chosen: Chosen, *, last: bool) -> list[torch.Tensor]:
