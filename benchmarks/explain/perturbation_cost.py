@@ -1,7 +1,7 @@
 """What do occlusion and RISE cost beside the bare forward passes they need, and with how few do they come near the map?
 
-    nice python benchmarks/explain/perturbation_cost.py [--size 128] [--side 32] [--batch 16] [--repeats 4] [--masks 1024]
-        [--seeds 8] [--images 24]
+    nice python benchmarks/explain/perturbation_cost.py [--size 128] [--side 32] [--batch 16] [--repeats 3] [--masks 1024]
+        [--seeds 6] [--images 12]
 
 Prints three Markdown tables. The first: one image, CPU seconds as a ratio to as many bare forward passes under inference
 mode, in batches of the same size, on one thread; the contestants take turns within each repeat and ratios are medians
@@ -37,7 +37,7 @@ CELLS = {2: 7, 3: 4}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    defaults = {"size": 128, "side": 32, "batch": 16, "repeats": 4, "masks": 1024, "seeds": 8, "images": 24}
+    defaults = {"size": 128, "side": 32, "batch": 16, "repeats": 3, "masks": 1024, "seeds": 6, "images": 12}
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()

@@ -49,8 +49,9 @@ def occlusion(
     axis, and so on down to single windows, until the passes are spent or no block above one window has more than 1 % of
     the largest effect. Windows that were never hidden alone get their block's effect by their share of its pixels, which
     is exact where effects add up. What this misses is parts of a block that cancel each other; and where evidence is
-    spread all over the image, the map is smoother than the full one. So it is off unless asked for. Each target's map is
-    looked for by itself.
+    spread all over the image, or a large block upsets the network wherever it lies (as ``"black"`` often does), the map is
+    smoother than the full one and no better than one of a wider `stride`. So it is off unless asked for;
+    ``benchmarks/explain/perturbation_cost.py`` tells how near it comes. Each target's map is looked for by itself.
 
     ``evaluations`` tells the forward passes behind each map, besides that of the image as it is.
 

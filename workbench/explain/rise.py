@@ -49,12 +49,12 @@ def rise(
     scores' level goes into the noise). At ``keep=0.5`` masks come in orthogonal sets, see
     :class:`~workbench.explain.random_masks.RandomMasks`: each mask is distributed as the paper's, so the map is
     unbiased, but in a set no two cells go together, so that the effect of one is no noise in the other. The map is then
-    as exact as from 2 to 30 times as many independent masks; the more so, the less the score rests on cells being seen
-    *together*. Pairs of a mask and its opposite, in place of this, make the error larger by a third.
+    as exact as from 2 to 25 times as many independent masks (``benchmarks/explain/perturbation_cost.py``); the more so, the less the
+    score rests on cells being seen *together*. Pairs of a mask and its opposite, in place of this, make the error larger.
 
     ``errors`` holds the standard error of each value, from the spread between independent pairs of sets; it is unbiased,
-    and told by few pairs (4 at least). With `error`, pairs are added until, for each image and
-    target by itself, the root-mean-square of ``errors`` is at most `error` times that of the map without noise,
+    and told by few pairs (4 at least). With `error`, pairs are added until, for each image and target by itself, the
+    root-mean-square of ``errors`` is at most `error` times that of the map without noise,
     ``√(mean(map²) - mean(errors²))``; ``relative_error`` tells this ratio, ``masks`` how many were used.
 
     All images and targets share the masks, which come from `seed` alone; they are made a batch at a time.
