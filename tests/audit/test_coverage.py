@@ -23,11 +23,11 @@ def cohort(rng, patients, images, correlation, prevalence, shift):
     truth = (rng.random(patients) < prevalence)[who]
     noise = np.sqrt(correlation) * rng.normal(size=patients)[who] + np.sqrt(1 - correlation) * rng.normal(size=len(who))
     everybody = Partition("", ("all",), np.zeros(len(who), dtype=np.int64))
-    return Design(noise + shift * truth, truth, who, (everybody,))
+    return Design(noise + shift * truth, truth, who, (everybody,), np.ones(len(who)))
 
 
 def by_rows(design):
-    return Design(design.scores, design.truth, np.arange(len(design.truth)), design.partitions)
+    return Design(design.scores, design.truth, np.arange(len(design.truth)), design.partitions, design.weights)
 
 
 def test_patients_cover_and_rows_do_not_with_five_images_a_patient():

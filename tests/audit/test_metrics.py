@@ -22,7 +22,7 @@ def arms(truth, score, who=None):
 
     who = np.arange(len(truth)) if who is None else np.asarray(who)
     everybody = Partition("", ("all",), np.zeros(len(truth), dtype=np.int64))
-    sample = Design(np.asarray(score, float), np.asarray(truth, bool), who, (everybody,)).samples[0]
+    sample = Design(np.asarray(score, float), np.asarray(truth, bool), who, (everybody,), np.ones(len(who))).samples[0]
     return sample.positives, sample.negatives
 
 

@@ -75,12 +75,14 @@ class Design:
     truth : whether the image is of the positive class, bool ``(n,)``.
     patients : each image's patient as a number, in alphabetical order of their names, int64 ``(n,)``.
     partitions : who is compared; the first is everybody.
+    weights : what each row counts, float64 ``(n,)`` above 0; all 1 unless the sample was drawn unequally.
     """
 
     scores: np.ndarray
     truth: np.ndarray
     patients: np.ndarray
     partitions: tuple[Partition, ...]
+    weights: np.ndarray
 
     def sample(self, partition: Partition, code: int) -> Sample:
         """Return one group."""
@@ -129,4 +131,4 @@ def design_of(predictions: Predictions, by: Sequence[str | Sequence[str]], posit
         raise InputError(message)
     _, patients = np.unique(predictions.patients.astype(str), return_inverse=True)
     scores = predictions.table[SCORE + positive].to_numpy(dtype=np.float64)
-    return Design(scores, truth, patients.astype(np.int64), tuple(partitions(predictions, by)))
+    return Design(scores, truth, patients.astype(np.int64), tuple(partitions(predictions, by)), np.ones(len(scores)))

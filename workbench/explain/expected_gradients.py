@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from workbench.errors import EvidenceWarning, InputError
-from workbench.explain.gradients import check_whole, generator_of, gradients_at
+from workbench.errors import EvidenceWarning
+from workbench.explain.draws import generator_of
+from workbench.explain.gradients import gradients_at
 from workbench.explain.memory import Fitting
 from workbench.explain.references import check_background, reference_bank
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:
@@ -81,9 +83,13 @@ def expected_gradients(
     check_whole("background_size", background_size, least=1)
     check_whole("samples", samples, least=2)
     check_whole("samples_limit", samples_limit, least=2)
-    if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < np.inf):
-        message = f"error {error!r} must be a number above 0 (0.1: a tenth of the map's root-mean-square), or None for a fixed number of samples."
-        raise InputError(message)
+    if error is not None:
+        check_number(
+            "error",
+            error,
+            above=0,
+            meaning="0.1: a tenth of the map's root-mean-square; None for a fixed number of samples",
+        )
     check_background(background)
     bank = reference_bank(task, background or task.cohort, size=background_size, seed=seed)
     patients = dict(zip(task.cohort.ids, task.cohort.patients, strict=True))
@@ -234,7 +240,7 @@ def _draw(
     rows = np.array([one.row for one in going])[owner]
     chosen_references = np.concatenate([one.plan.references[drawn[0]] for one, drawn in zip(going, draws, strict=True)])
     targets = np.any([one.unsettled for one in going], axis=0)
-    asked = _only(chosen, targets)
+    asked = chosen.only(targets)
 
     def sample(part: slice) -> np.ndarray:
         device = batch.inputs.device
@@ -252,17 +258,6 @@ def _draw(
         for number in np.unique(owner[part]):
             own = owner[part] == number
             going[number].take(cells[part][own], weights[part][own], values[:, own], targets)
-
-
-def _only(chosen: Chosen, targets: np.ndarray) -> Chosen:
-    """Leave out the targets that are settled."""
-    if targets.all():
-        return chosen
-    regions = None if chosen.regions is None else chosen.regions[torch.from_numpy(targets).to(chosen.regions.device)]
-    return replace(
-        chosen, indices=chosen.indices[targets], against=chosen.against[targets], regions=regions,
-        saturated=chosen.saturated[targets],
-    )  # fmt: skip
 
 
 def _warn_of(relative: np.ndarray, error: float | None, most: int) -> None:

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 
 from workbench.errors import InputError
-from workbench.explain.draws import channel_range
-from workbench.explain.draws import generator_of as generator_of  # noqa: PLC0414  for a method that takes it from here
-from workbench.explain.settings import check_number
-from workbench.explain.settings import check_whole as check_whole  # noqa: PLC0414  likewise
+from workbench.explain.draws import channel_range, generator_of
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from workbench.errors import EvidenceWarning, InputError
+from workbench.errors import EvidenceWarning
 from workbench.explain.fill import EVERYWHERE, Fill, check_fill, told_fill
-from workbench.explain.gradients import check_whole
 from workbench.explain.memory import Fitting
 from workbench.explain.random_masks import LEAST, RandomMasks
+from workbench.explain.settings import check_number, check_whole
 from workbench.explain.task import Part
 from workbench.explain.windows import check_sides
 
@@ -80,12 +80,14 @@ def rise(
     check_whole("masks_limit", masks_limit, least=LEAST)
     check_sides("cells", cells)
     check_fill(fill, known=EVERYWHERE)
-    if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 < keep < 1:
-        message = f"keep {keep!r} must be a number above 0 and below 1, the probability that a cell is seen; 0.5 needs fewest masks."
-        raise InputError(message)
-    if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < np.inf):
-        message = f"error {error!r} must be a number above 0 (0.1: a tenth of the map's root-mean-square), or None for a fixed number of masks."
-        raise InputError(message)
+    check_number("keep", keep, above=0, below=1, meaning="the probability that a cell is seen; 0.5 needs fewest masks")
+    if error is not None:
+        check_number(
+            "error",
+            error,
+            above=0,
+            meaning="0.1: a tenth of the map's root-mean-square; None for a fixed number of masks",
+        )
     fitting, most = Fitting(task.batch_size), masks if error is None else masks_limit
 
     def explain(batch: Batch) -> Part:

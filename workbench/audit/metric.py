@@ -1,0 +1,124 @@
+"""What a metric is: what it needs of the rows, how it is made from that, and which rows carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POSITIVES, NEGATIVES = "positives", "negatives"
+BOTH = (POSITIVES, NEGATIVES)
+
+Columns = Callable[[np.ndarray, np.ndarray, "Setting"], np.ndarray]
+"""``(truth (n,), scores (n,) or (n, K), setting) -> (n, J)``: what is added up over rows."""
+OfSums = Callable[[np.ndarray, "Setting"], np.ndarray]
+"""``(sums (…, 2, J), setting) -> (…)``; the axis of two is the negatives' rows, then the positives'."""
+OfCurve = Callable[[np.ndarray, np.ndarray, "Setting"], np.ndarray]
+"""``(found (…, T), wrong (…, T), setting) -> (…)``: weight of positives and of negatives at or above each distinct score,
+from the highest score down, both beginning with 0 (no row called positive) and ending with all."""
+OfRows = Callable[[np.ndarray, np.ndarray, np.ndarray, "Setting"], np.ndarray]
+"""``(truth (n,), scores (n,) or (n, K), weights (…, n), setting) -> (…)``."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What metrics are asked at.
+
+    Parameters
+    ----------
+    threshold : rows with a score at or above it are called positive.
+    prevalence : 0–1; every group is weighted to this share of positives. None takes each group as it is.
+    specificity, sensitivity : where the other of the two is read off the ROC curve, 0–1.
+    partial : false positive rates between which the partial area is taken, 0–1, rising.
+    bins : of the calibration error.
+    """
+
+    threshold: float = 0.5
+    prevalence: float | None = None
+    specificity: float = 0.9
+    sensitivity: float = 0.9
+    partial: tuple[float, float] = (0.0, 0.1)
+    bins: int = 15
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. Exactly one of `of_sums` (with `columns`), `of_curve` and `of_rows` makes its value.
+
+    Sums are best: whatever is a function of sums over rows gets weights, prevalence, the bootstrap, the jackknife and the
+    threshold slider for nothing. Values are NaN, without a warning, where they are not defined.
+
+    Parameters
+    ----------
+    name : as it stands in tables.
+    tasks : ``"binary"``, ``"multiclass"``, ``"multilabel"``, ``"regression"``, ``"segmentation"``.
+    best : the value of a model without fault: 1 for AUROC, 0 for the Brier score.
+    bounds : least and greatest value possible.
+    arms : the rows whose number decides whether the metric can be told: `POSITIVES`, `NEGATIVES` or both; none: all rows.
+    proportion : whether it is a share of rows of one arm, so that Wilson's interval fits.
+    moves : whether it depends on the threshold.
+    columns, of_sums, of_curve, of_rows : see above.
+    source : definition and reference, one sentence.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    best: float
+    bounds: tuple[float, float]
+    source: str
+    arms: tuple[str, ...] = ()
+    proportion: bool = False
+    moves: bool = False
+    columns: Columns | None = None
+    of_sums: OfSums | None = None
+    of_curve: OfCurve | None = None
+    of_rows: OfRows | None = None
+
+
+METRICS: dict[str, Metric] = {}
+"""Every metric by name; the modules of :mod:`workbench.audit.definitions` fill it."""
+
+
+def define(metric: Metric) -> Metric:
+    """Add a metric to `METRICS`."""
+    METRICS[metric.name] = metric
+    return metric
+
+
+def metric_of(name: str, task: str = "binary") -> Metric:
+    """Return a metric by its name.
+
+    Raises
+    ------
+    InputError : where no metric of this task is called so; the nearest is offered.
+    """
+    from workbench.audit import definitions
+
+    known = {one: metric for one, metric in definitions.METRICS.items() if task in metric.tasks}
+    if name not in known:
+        raise unknown_name("metric", name, known)
+    return known[name]
+
+
+def metrics_of(names: Sequence[str], task: str = "binary") -> list[Metric]:
+    """Return several metrics by their names."""
+    return [metric_of(name, task) for name in names]
+
+
+def standardised(sums: np.ndarray, setting: Setting) -> np.ndarray:
+    """Weigh both classes so that positives have the share ``setting.prevalence``: ``(…, 2, J)`` to the same.
+
+    Column 0 must be the number (weight) of rows. Without a prevalence the sums come back as they are.
+    """
+    if setting.prevalence is None:
+        return sums
+    wanted = np.array([1 - setting.prevalence, setting.prevalence])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(sums * (wanted / sums[..., 0])[..., None])
