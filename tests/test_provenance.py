@@ -71,3 +71,17 @@ def test_settings_become_plain_json():
 
 def test_the_picture_escapes_what_it_shows():
     assert "<script>" not in Provenance("<script>", {"x": "<script>"}, "00")._repr_html_()
+
+
+def test_an_array_is_hashed_by_its_values_whatever_its_layout() -> None:
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    assert digest(np.asfortranarray(array)) == digest(array) == digest(np.concatenate([array, array])[:2])
+    assert digest(array[:, ::-1]) == digest(array[:, ::-1].copy()) != digest(array)
+    assert digest(np.array(3.5)) != digest(np.array(4.5))
+    assert digest(array[:0]) != digest(array[:1])
+    assert digest(np.array(["2026-01-01"], dtype="M8[D]")) != digest(np.array(["2026-01-02"], dtype="M8[D]"))
+
+
+def test_text_in_an_array_of_objects_is_hashed_by_its_letters() -> None:
+    made = [np.array(["".join(["a", "b"]), None], dtype=object) for _ in range(2)]
+    assert digest(made[0]) == digest(made[1]) != digest(np.array(["ac", None], dtype=object))

@@ -206,11 +206,14 @@ def _feed(total: Any, part: Any) -> None:
 
 
 def _feed_array(total: Any, array: np.ndarray) -> None:
-
     total.update(f"array{array.dtype.str}{array.shape}".encode())
-    # Row by row: a memory-mapped pixel store is hashed without being read into memory at once.
+    if array.dtype.hasobject:  # its bytes are addresses, which differ from one run to the next
+        total.update(json.dumps(plain(array.tolist()), ensure_ascii=False).encode())
+        return
+    # Row by row: a memory-mapped pixel store is hashed without being read into memory at once, and nothing is copied.
     for row in array if array.ndim > 1 else (array,):
-        total.update(row.tobytes())
+        whole = row if row.flags.c_contiguous else row.copy()
+        total.update(whole.reshape(-1).view("uint8"))
 
 
 def _feed_table(total: Any, table: pd.DataFrame) -> None:
