@@ -165,6 +165,9 @@ def test_what_a_folder_did_not_keep_is_asked_for_and_not_replaced(study, tmp_pat
     assert len(wb.explain.trust(model, maps, cohort=few, by=[], parts=["localisation"]).table)
     with pytest.raises(InputError, match="setting 'backgroud' is unknown; did you mean 'background'"):
         wb.explain.trust(model, maps, cohort=few, settings={"backgroud": background})
+    other = {"background": cohort.subset(cohort.ids[6:])}
+    with pytest.raises(InputError, match="is not the one these maps were made with"):
+        wb.explain.trust(model, maps, cohort=few, settings=other)
     asked = {"cohort": few, "settings": {"background": background}}
     for batch, chosen, told in study_of(model, maps, cohort=few, background=background).batches("Asking"):
         again = study_of(model, maps, cohort=few, background=background).again(batch, chosen)

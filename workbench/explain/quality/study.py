@@ -174,6 +174,7 @@ def study_of(
                 "wb.explain.trust(model, attributions, cohort=test)."
             )
             raise InputError(message)
+        _check_background(attributions, settings.get("background"))
         told, lost = told_settings(attributions)
         source = Source(cohort, attributions.target, told | settings)
         lost = tuple(name for name in lost if name not in settings)
@@ -197,6 +198,17 @@ def told_settings(attributions: Attributions) -> tuple[dict[str, Any], tuple[str
     # The cohort itself and the mean image follow from what is left out or given again.
     lost = {key for key in unusable if told[key] not in (None, *FOLLOWS)}
     return {key: value for key, value in told.items() if key not in unusable}, tuple(key for key in told if key in lost)
+
+
+def _check_background(attributions: Attributions, given: Cohort | None) -> None:
+    """Refuse another background than the maps were made with: made again, they would differ for that reason alone."""
+    kept = attributions.provenance.parents.get("background")
+    if given is not None and kept is not None and given.provenance.content != kept.content:
+        message = (
+            f"the background given ({given.provenance.short}) is not the one these maps were made with ({kept.short}); give that "
+            "one, or explain again."
+        )
+        raise InputError(message)
 
 
 @contextmanager
