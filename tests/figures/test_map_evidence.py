@@ -56,6 +56,14 @@ def test_curves_are_means_over_images(overhang, width) -> None:
     assert overhang(figure) < 0.2  # mm
 
 
+@pytest.mark.parametrize("width", ["single", "double"])
+def test_long_tick_labels_have_room(overhang, width) -> None:
+    evidence = trust()
+    evidence.curves["cascade"]["value"] -= 0.6
+    evidence.curves["deletion and insertion"]["score"] -= 12.25
+    assert overhang(figures.map_evidence(evidence, width=width)) < 0.2  # mm
+
+
 def test_each_line_is_named_once() -> None:
     (legend,) = figures.map_evidence(trust()).legends
     names = [text.get_text() for text in legend.get_texts()]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.explain.quality.result import Trust
 
 # mm: left of each panel, right, below, above, height of the axes, one line of the legend; from WIDE on side by side.
-LEFT, RIGHT, BELOW, ABOVE, HIGH, LINE, WIDE = 13.0, 3.0, 9.0, 5.0, 38.0, 3.7, 120.0
+LEFT, RIGHT, BELOW, ABOVE, HIGH, LINE, WIDE = 15.0, 3.0, 9.0, 5.0, 38.0, 3.7, 120.0
 DASHES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 OTHER, OTHER_DASH = "map of another patient", (0, (1, 2))
 CONTROLS = {"random order": (0, (1, 1)), "edges": (0, (3, 1.5))}
