@@ -199,7 +199,7 @@ def test_where_memory_runs_out_smaller_batches_give_the_same_maps(make_model, ma
     [
         ({"error": 0}, "error 0 must be a number above 0"),
         ({"samples": 1}, "samples 1 must be"),
-        ({"background": "train"}, "background 'train' must be a cohort"),
+        ({"background": "train"}, "background is str, and must be a cohort"),
     ],
 )
 def test_what_cannot_be_used_is_refused(wrong, told, make_model, make_cohort) -> None:

@@ -246,7 +246,7 @@ def test_half_precision_gives_the_map_of_full_precision(dtype: torch.dtype, make
         ({"steps": 0}, "steps 0 must be a whole number of at least 1"),
         ({"steps": 50, "max_steps": 40}, "max_steps 40 must be a whole number of at least 50"),
         ({"tolerance": 0}, "tolerance 0 must be a number above 0"),
-        ({"background": "train"}, "background 'train' must be a cohort"),
+        ({"background": "train"}, "background is str, and must be a cohort"),
     ],
 )
 def test_settings_out_of_range_are_refused(chosen, said: str, make_model, make_cohort) -> None:

@@ -265,7 +265,7 @@ def test_tables_of_loaded_values_are_the_same_and_need_no_torch(make_model, mark
         ({"regions": "grid", "parts": (4, 4), "samples": 65}, "samples 65 must be a whole number of at least 66"),
         ({"regions": "grid", "parts": (4, 4), "interactions": True}, "interactions need every coalition of the 16 regions"),
         ({"fill": "blurr"}, "fill 'blurr' is unknown; did you mean 'blur'"),
-        ({"background": "blur"}, "background 'blur' must be a cohort"),
+        ({"background": "blur"}, "background is str, and must be a cohort"),
         ({"count": 3}, "count 3 must be a whole number of at least 4"),
     ],
 )  # fmt: skip

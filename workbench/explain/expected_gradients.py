@@ -48,15 +48,17 @@ def expected_gradients(
 
     How it is sampled: every reference serves equally often, twice or more, in two halves. In each half its
     places α are evenly spread from a random start; the starts of all references form a Latin hypercube (McKay et al.
-    1979). The gradient changes little between neighbours on the path, so places far from each other tell more: at 16
-    draws a reference the variance is a tenth of independent draws'. All targets come from the same forward passes.
+    1979). The gradient changes little between neighbours on the path, so places far from each other tell more: at 8
+    draws a reference the variance was a fifth to a tenth of independent draws' (``benchmarks/explain/shap_cost.py``).
+    All targets come from the same forward passes.
 
     ``errors`` holds the standard error of each value: half the difference of a reference's two halves, squared and
     summed over references. The halves being unbiased, and independent but for the Latin hypercube, this is right on
-    average, or a tenth too large: the hypercube can only make the map better than told (Owen 1997, Ann. Statist.
-    25:1541, but for a factor C / (C - 1) with C starts). Where samples are few it is on the safe side: with two a reference they stand half a path
-    apart, which makes the map better and their difference larger; with fewer, the halves differ in reference too. It is
-    the error against the average over these references; another draw of references would give another average.
+    average, or a tenth too large: the hypercube can only make the map better than told (Owen 1997, SIAM J. Numer. Anal.
+    34:1884, but for a factor C / (C - 1) with C starts). Where samples are few it is on the safe side: with two a
+    reference they stand half a path apart, which makes the map better and their difference larger; with fewer, the
+    halves differ in reference too. It is the error against the average over these references; another draw of
+    references would give another average.
 
     With `error`, samples are drawn in rounds until, for each image and target by itself, the root-mean-square of
     ``errors`` over all pixels is at most `error` times the root-mean-square of the map without noise, estimated as

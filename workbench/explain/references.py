@@ -130,7 +130,7 @@ def mean_image(task: Task, background: Cohort) -> torch.Tensor:
 def check_background(background: object) -> None:
     """Refuse what is no cohort; None stands for the explained cohort itself."""
     if background is not None and not isinstance(background, Cohort):
-        message = f"background {background!r} must be a cohort, best the one the model was trained on: the explained images are compared with its own."
+        message = f"background is {type(background).__name__}, and must be a cohort, best the one the model was trained on: its images are what the explained ones are compared with."
         raise InputError(message)
 
 
