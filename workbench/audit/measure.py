@@ -73,6 +73,6 @@ def _value(design: Design, metric: Metric, setting: Setting, rows: np.ndarray, d
         return metric.of_curve(np.hstack([start, found]), np.hstack([start, wrong]), setting)
     assert metric.columns is not None
     assert metric.of_sums is not None
-    columns = metric.columns(truth, scores, setting)
+    columns = metric.columns(design.truth, design.scores, setting)[rows]
     sums = np.stack([(weights * side) @ columns for side in (~truth, truth)], axis=-2)
     return metric.of_sums(sums, setting)

@@ -17,7 +17,8 @@ POSITIVES, NEGATIVES = "positives", "negatives"
 BOTH = (POSITIVES, NEGATIVES)
 
 Columns = Callable[[np.ndarray, np.ndarray, "Setting"], np.ndarray]
-"""``(truth (n,), scores (n,) or (n, K), setting) -> (n, J)``: what is added up over rows."""
+"""``(truth (n,), scores (n,) or (n, K), setting) -> (n, J)``: what is added up over rows. Asked once with all rows of the
+audit, never with one group's, so that whatever rests on the others (edges of bins) is the same in every group."""
 OfSums = Callable[[np.ndarray, "Setting"], np.ndarray]
 """``(sums (…, 2, J), setting) -> (…)``; the axis of two is the negatives' rows, then the positives'."""
 OfCurve = Callable[[np.ndarray, np.ndarray, "Setting"], np.ndarray]
@@ -59,10 +60,13 @@ class Metric:
     ----------
     name : as it stands in tables.
     tasks : ``"binary"``, ``"multiclass"``, ``"multilabel"``, ``"regression"``, ``"segmentation"``.
-    best : the value of a model without fault: 1 for AUROC, 0 for the Brier score.
+    best : the value of a model without fault: 1 for AUROC, 0 for the Brier score; NaN where none is (positive rate).
     bounds : least and greatest value possible.
     arms : the rows whose number decides whether the metric can be told: `POSITIVES`, `NEGATIVES` or both; none: all rows.
-    proportion : whether it is a share of rows of one arm, so that Wilson's interval fits.
+    proportion : whether it is a share of rows, those of `share`, so that Wilson's interval fits. With a prevalence only
+        shares of one arm stay so: the others become a mixture of two.
+    share : of a proportion, as `columns` but ``(n, 2)`` of 0 and 1: the rows it is a share of, and those among them that
+        it counts.
     moves : whether it depends on the threshold.
     columns, of_sums, of_curve, of_rows : see above.
     source : definition and reference, one sentence.
@@ -75,6 +79,7 @@ class Metric:
     source: str
     arms: tuple[str, ...] = ()
     proportion: bool = False
+    share: Columns | None = None
     moves: bool = False
     columns: Columns | None = None
     of_sums: OfSums | None = None
