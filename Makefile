@@ -44,8 +44,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed tests/reference/peers.txt
 	$(PIP) -e '.[dev]'
+	@$(PIP) --no-deps -r tests/reference/peers.txt \
+	  || echo "Not all other implementations could be had: the tests that compare with them are skipped."
 	@touch $@
 
 clean:
