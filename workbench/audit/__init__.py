@@ -9,6 +9,12 @@ import lazy_loader as _lazy
 from workbench._verb import make_callable
 
 __getattr__, __dir__, __all__ = _lazy.attach(
-    __name__, submod_attrs={"assess": ["audit"], "finding": ["Finding"], "result": ["Audit"]}
+    __name__,
+    submod_attrs={
+        "assess": ["audit"],
+        "finding": ["Finding"],
+        "operating_points": ["operating_point"],
+        "result": ["Audit"],
+    },
 )
 make_callable(__name__)

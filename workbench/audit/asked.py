@@ -1,0 +1,94 @@
+"""What a question is asked of: predictions with one positive class, a threshold, and settings that make sense."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any
+
+from workbench.audit.evidence import FEWEST
+from workbench.audit.finding import Finding
+from workbench.errors import InputError, unknown_name
+from workbench.predictions import Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+By = "Sequence[str | Sequence[str]] | str"
+
+
+def checked(given: object, role: str) -> Predictions:
+    """Return predictions as they are; `role` names the argument in the message where they are something else."""
+    if isinstance(given, Predictions):
+        return given
+    message = (
+        f"{role} is a {type(given).__name__}; give Predictions. A table of scores becomes one by "
+        "wb.Predictions.from_table(table, label=…, score=…, patient=…)."
+    )
+    raise InputError(message)
+
+
+def positive_class(predictions: Predictions, positive: str | None) -> str:
+    """Return the class held against all others: the last of two, unless `positive` names it."""
+    classes = predictions.classes
+    if positive is not None:
+        if str(positive) not in classes:
+            raise unknown_name("positive: class", positive, classes)
+        return str(positive)
+    if len(classes) > 2:
+        message = (
+            f"there are {len(classes)} classes ({', '.join(classes)}): say which one is held against all others, "
+            f"positive={classes[-1]!r}."
+        )
+        raise InputError(message)
+    return classes[-1]
+
+
+def cut(threshold: float | Finding) -> float:
+    """Return a threshold 0–1, given as a number or as what :func:`workbench.audit.operating_point` found."""
+    if isinstance(threshold, Finding):
+        if "threshold" not in threshold.settings:
+            message = (
+                f"the finding of wb.audit.{threshold.kind} holds no threshold; take one of wb.audit.operating_point."
+            )
+            raise InputError(message)
+        threshold = threshold.settings["threshold"]
+    return share(threshold, "threshold")
+
+
+def share(given: Any, name: str, *, ends: bool = True) -> float:
+    """Return a number of 0–1; without `ends` it must lie between them."""
+    number = isinstance(given, numbers.Real) and not isinstance(given, bool)
+    if not number or not (0 <= given <= 1 if ends else 0 < given < 1):
+        message = f"{name}={given!r} must be a number {'from 0 to 1' if ends else 'between 0 and 1'}."
+        raise InputError(message)
+    return float(given)
+
+
+def check_interval(level: float, replicates: int) -> None:
+    """Refuse levels and numbers of replicates that make no interval."""
+    if not 0.5 <= level <= 0.999:
+        message = f"level {level} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
+        raise InputError(message)
+    if replicates < 100:
+        message = f"{replicates} replicates cannot place the ends of an interval; take 100 or more (1000 is usual)."
+        raise InputError(message)
+
+
+def entries(by: Sequence[str | Sequence[str]] | str, *, needed: bool = False) -> list[str | tuple[str, ...]]:
+    """Return the attributes (text) and crossings (tuples) to break down by."""
+    given = [by] if isinstance(by, str) else list(by)
+    if needed and not given:
+        message = "by is empty: name at least one attribute whose groups are compared, by=['sex']."
+        raise InputError(message)
+    return [entry if isinstance(entry, str) else tuple(entry) for entry in given]
+
+
+def refuse_few(counts: Mapping[str, int], where: str) -> None:
+    """Refuse a choice that rests on fewer than `FEWEST` patients of a class, ``{"positives": 3, …}``."""
+    for kind, patients in counts.items():
+        if patients < FEWEST:
+            message = (
+                f"{where} has {kind} of {patients} patient{'' if patients == 1 else 's'} only; nothing can be chosen on "
+                f"fewer than {FEWEST}. Add images, or choose on a larger set."
+            )
+            raise InputError(message)

@@ -1,0 +1,88 @@
+"""Intervals and p-values from bootstrap replicates: of one quantity, and of a family that must hold together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.intervals import normal_quantile
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """K quantities whose intervals all hold at once.
+
+    Parameters
+    ----------
+    low, high : float64 ``(K,)``; NaN where a quantity or its spread is not known.
+    p : two-sided p-values of "zero", adjusted for the family (single-step max-T), ``(K,)``.
+    width : standard errors on either side of the values.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    width: float
+
+
+def percentiles(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of percentile intervals over the last axis; NaN where no replicate is known."""
+    known = np.isfinite(drawn)
+    some = known.any(-1)
+    filled = np.where(some[..., None], np.where(known, drawn, np.nan), 0.0)
+    low, high = np.nanquantile(filled, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    return np.where(some, low, np.nan), np.where(some, high, np.nan)
+
+
+def p_zero(drawn: np.ndarray) -> np.ndarray:
+    """Two-sided p-value of "the quantity is zero" over the last axis: where its percentile interval begins to hold zero.
+
+    It cannot fall below 2 / (R + 1) with R replicates (Davison & Hinkley 1997, Bootstrap Methods, section 4.4).
+    """
+    known = np.isfinite(drawn)
+    count = known.sum(-1)
+    with np.errstate(invalid="ignore"):
+        below, above = ((drawn <= 0) & known).sum(-1), ((drawn >= 0) & known).sum(-1)
+    p = np.minimum(2 * (np.minimum(below, above) + 1) / (count + 1), 1.0)
+    return np.where(count > 0, p, np.nan)
+
+
+def together(values: np.ndarray, drawn: np.ndarray, level: float) -> Band:
+    """Widen the intervals of K quantities until all hold at once, read from the largest error of each replicate.
+
+    Parameters
+    ----------
+    values : ``(K,)``.
+    drawn : ``(K, R)``; column r of all rows comes from the same patients.
+    level : of the whole family.
+
+    References
+    ----------
+    Westfall & Young 1993, Resampling-Based Multiple Testing (single-step max-T).
+    """
+    unknown = np.full(len(values), np.nan)
+    error = spread(drawn)
+    family = np.isfinite(values) & (error > 0)
+    if not family.any():
+        return Band(unknown, unknown, unknown, np.nan)
+    errors = np.abs(drawn[family] - values[family, None]) / error[family, None]
+    largest = np.sort(np.where(np.isfinite(errors), errors, 0.0).max(0))
+    width = max(float(np.quantile(largest, level)), normal_quantile(level))
+    reached = np.abs(values[family]) / error[family]
+    p = unknown.copy()
+    p[family] = (len(largest) - np.searchsorted(largest, reached, side="left") + 1) / (len(largest) + 1)
+    return Band(
+        values - width * np.where(family, error, np.nan), values + width * np.where(family, error, np.nan), p, width
+    )
+
+
+def spread(drawn: np.ndarray) -> np.ndarray:
+    """Standard deviation of the known replicates over the last axis; NaN with fewer than two, 0 where only rounding differs."""
+    known = np.isfinite(drawn)
+    count = known.sum(-1)
+    filled = np.where(known, drawn, 0.0)
+    mean = filled.sum(-1) / np.maximum(count, 1)
+    square = (np.where(known, drawn - mean[..., None], 0.0) ** 2).sum(-1) / np.maximum(count - 1, 1)
+    still = square <= (1e-12 * np.maximum(np.abs(mean), 1)) ** 2
+    return np.asarray(np.where(count > 1, np.where(still, 0.0, np.sqrt(square)), np.nan))
