@@ -85,3 +85,16 @@ def test_an_array_is_hashed_by_its_values_whatever_its_layout() -> None:
 def test_text_in_an_array_of_objects_is_hashed_by_its_letters() -> None:
     made = [np.array(["".join(["a", "b"]), None], dtype=object) for _ in range(2)]
     assert digest(made[0]) == digest(made[1]) != digest(np.array(["ac", None], dtype=object))
+
+
+def test_content_given_as_a_function_is_made_once_and_when_asked_for() -> None:
+    asked = []
+    made = Provenance("explain", {}, lambda: asked.append(1) or "ab" * 32)
+    again = Provenance("subset", {}, "cd" * 32, {"maps": made})
+    assert asked == []
+    assert made.short == "abababababab"
+    assert again.to_dict()["parents"]["maps"]["content"] == "ab" * 32
+    assert made == Provenance("explain", {}, "ab" * 32)
+    assert asked == [1]
+    with pytest.raises(TypeError, match="content"):
+        Provenance("explain", {})

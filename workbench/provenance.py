@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +35,21 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
+class OnDemand:
+    """Text that may be given as a function, called when somebody first asks: hashing large arrays costs a pass over them."""
+
+    def __get__(self, owner: Provenance | None, kind: type) -> str:
+        if owner is None:
+            raise AttributeError  # how a dataclass learns that there is no default
+        given = owner.__dict__["_content"]
+        if callable(given):
+            given = owner.__dict__["_content"] = given()
+        return str(given)
+
+    def __set__(self, owner: Provenance, given: str | Callable[[], str]) -> None:
+        owner.__dict__["_content"] = given
+
+
 @dataclass(frozen=True)
 class Provenance:
     """How one value was made. Every value carries one, and every exported figure holds its text.
@@ -43,7 +58,7 @@ class Provenance:
     ----------
     verb : what made the value, e.g. ``"train"``.
     settings : everything that was chosen; plain JSON types only.
-    content : SHA-256 (hex) of what the value holds, from :func:`digest`.
+    content : SHA-256 (hex) of what the value holds, from :func:`digest`, or a function that gives it.
     parents : the provenance of each value this one was made from, by role, e.g. ``{"model": …, "cohort": …}``.
     seed : the seed of the random part, or None where nothing was random.
     versions : version of Python, of this package and of the libraries in `RECORDED` that are installed.
@@ -53,7 +68,7 @@ class Provenance:
 
     verb: str
     settings: Mapping[str, Any]
-    content: str
+    content: OnDemand = OnDemand()
     parents: Mapping[str, Provenance] = field(default_factory=dict)
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=installed_versions)

@@ -173,7 +173,7 @@ def _attributions(
     made = Provenance(
         "explain",
         {"method": method, **{key: value for key, value in told.items() if key != "seed"}},
-        digest(cohort.ids, whole.maps, targets, scores),
+        lambda: digest(cohort.ids, whole.maps, targets, scores),
         {"model": model.provenance, "cohort": cohort.provenance, **whole.parents},
         seed=settings.get("seed"),
     )
