@@ -12,9 +12,11 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "assess": ["audit"],
+        "discovery.slices": ["slices"],
         "finding": ["Finding"],
         "operating_points": ["operating_point"],
         "result": ["Audit"],
+        "validation.delong": ["delong"],
     },
 )
 make_callable(__name__)
