@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.errors import FileError, InputError
+from workbench.errors import EvidenceWarning, FileError, InputError
 from workbench.labels import class_order, label_text
 from workbench.predictions import Predictions
 
@@ -136,3 +138,152 @@ def test_the_positive_class_stands_last(values, order):
 def test_one_number_has_one_spelling_and_grades_may_carry_letters():
     assert label_text(pd.Series(["1.0", "0", "1"])).tolist() == ["1", "0", "1"]
     assert label_text(pd.Series(["3", "4a", "4b"])).tolist() == ["3", "4a", "4b"]
+
+
+# Other tasks: several findings an image, a measured quantity, measures of a segmentation.
+
+FINDINGS = {
+    "eff": [0, 1, None, 1], "mass": [0, 0, 1, 0], "p_eff": [0.1, 0.9, 0.4, 0.8], "p_mass": [0.2, 0.1, 0.9, 0.3],
+    "who": ["a", "a", "b", "c"], "sex": ["F", "F", "M", None],
+}  # fmt: skip
+ASKED = {
+    "multilabel": {
+        "label": {"effusion": "eff", "mass": "mass"}, "score": {"mass": "p_mass", "effusion": "p_eff"}, "patient": "who",
+    },
+    "regression": {"label": "bone age", "score": "read", "patient": "who"},
+    "segmentation": {"score": ["Dice", "HD95"], "patient": "who"},
+}  # fmt: skip
+SHEETS = {
+    "multilabel": FINDINGS,
+    "regression": {
+        "bone age": [120.0, 96, 150, 60],
+        "read": [118.5, 101, 149, 66],
+        "who": list("aabc"),
+        "sex": list("FFMM"),
+    },
+    "segmentation": {"Dice": [0.9, 0.8, 0.0, 1.0], "HD95": [3.0, 5, None, 0], "who": list("aabc"), "sex": list("FFMM")},
+}
+
+
+def taken(task, **changed):
+    return Predictions.from_table(pd.DataFrame(SHEETS[task] | changed), task=task, **ASKED[task])
+
+
+def quiet(task, **changed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EvidenceWarning)
+        return taken(task, **changed)
+
+
+def test_findings_keep_their_own_labels_and_missing_ones_are_told():
+    with pytest.warns(EvidenceWarning, match=r"without a label: effusion \(1\), of 4"):
+        found = taken("multilabel")
+    assert found.classes == ("effusion", "mass")
+    assert found.scores.tolist() == [[0.1, 0.2], [0.9, 0.1], [0.4, 0.9], [0.8, 0.3]]
+    assert np.array_equal(found.labels, [[0, 0], [1, 0], [np.nan, 1], [1, 0]], equal_nan=True)
+    assert found.missing == {"effusion": 1}
+    assert found.attributes == ("sex",)
+
+
+def test_findings_may_be_true_and_false_and_named_by_their_columns():
+    frame = pd.DataFrame(FINDINGS | {"eff": [False, True, None, True], "mass": [False, False, True, False]})
+    with pytest.warns(EvidenceWarning):
+        found = Predictions.from_table(frame, task="multilabel", label=["eff", "mass"], score=["p_eff", "p_mass"])
+    assert found.classes == ("eff", "mass")
+    assert np.array_equal(found.labels[:, 0], [0, 1, np.nan, 1], equal_nan=True)
+
+
+def test_a_quantity_is_called_as_its_column():
+    found = taken("regression")
+    assert found.classes == ("bone age",)
+    assert found.labels.tolist() == [120, 96, 150, 60]
+    assert found.positive.tolist() == [118.5, 101, 149, 66]
+    assert "bone age 106.5 ± 38.1" in repr(found)
+
+
+def test_a_measure_that_cannot_be_told_is_counted():
+    with pytest.warns(EvidenceWarning, match=r"HD95 \(1\), of 4.*looks too good"):
+        found = taken("segmentation")
+    assert found.labels.shape == (4, 0)
+    assert found.missing == {"HD95": 1}
+
+
+@pytest.mark.parametrize("task", ASKED)
+def test_every_task_is_saved_shown_and_taken_apart(tmp_path, task):
+    found = quiet(task)
+    again = Predictions.load(found.save(tmp_path / "p"))
+    pd.testing.assert_frame_equal(again.table, found.table)
+    assert again.task == task
+    assert again.provenance == found.provenance
+    assert found.subset(["3", "0"]).task == task
+    html = found._repr_html_()
+    assert all(name in html for name in found.classes)
+    assert ("Not estimable" in html or "without a label" in html) == bool(found.missing)
+
+
+def test_a_folder_from_before_there_were_tasks_still_opens(tmp_path, monkeypatch):
+    import workbench.predictions as module
+
+    written = module.write_json
+    monkeypatch.setattr(
+        module, "write_json",
+        lambda path, record: written(path, {key: value for key, value in record.items() if key != "task"}),
+    )  # fmt: skip
+    path = read(table()).save(tmp_path / "old")
+    assert Predictions.load(path).task == "classification"
+
+
+BAD = {
+    "uncertain finding": ("multilabel", {"mass": [0, -1, 1, 0]}, {}, "row 1, column 'mass': label -1 is neither 0"),
+    "word finding": ("multilabel", {"mass": ["no", "no", "yes", "no"]}, {}, "row 0, column 'mass': label 'no'"),
+    "logit": ("multilabel", {"p_mass": [0.1, 2, 0.3, 0.4]}, {}, "row 1, column 'p_mass': the score 2 lies outside"),
+    "unscored finding": ("multilabel", {}, {"score": {"mass": "p_mass"}}, "finding 'effusion' is unknown"),
+    "missing number": ("regression", {"read": [1, None, 2, 3]}, {}, "row 1, column 'read': the score is missing"),
+    "infinite number": ("regression", {"bone age": [1, np.inf, 2, 3]}, {}, "row 1, column 'bone age': the label inf"),
+    "two quantities": ("regression", {}, {"score": ["read", "bone age"]}, "the name of one column"),
+    "no label": ("regression", {}, {"label": None}, "needs label="),
+    "infinite distance": (
+        "segmentation",
+        {"HD95": [1, 2, np.inf, 3]},
+        {},
+        "row 2, column 'HD95'.*leave the cell empty",
+    ),
+    "empty measure": ("segmentation", {"HD95": [np.nan] * 4}, {}, "column 'score:HD95': the measure has no value"),
+    "label of a mask": ("segmentation", {}, {"label": "sex"}, "takes no label="),
+    "unknown task": ("regression", {}, {"task": "regresion"}, "did you mean 'regression'"),
+    "zero weight": (
+        "regression",
+        {"w": [1, 1, 0, 1]},
+        {"weight": "w"},
+        "row 2, column 'w': the weight 0 is not above 0",
+    ),
+    "missing weight": (
+        "regression",
+        {"w": [1, 1, None, 1]},
+        {"weight": "w"},
+        "row 2, column 'w': the weight is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize(("task", "changed", "asked", "message"), BAD.values(), ids=BAD)
+def test_bad_tables_of_other_tasks_are_refused(task, changed, asked, message):
+    with pytest.raises(InputError, match=message):
+        Predictions.from_table(pd.DataFrame(SHEETS[task] | changed), **({"task": task} | ASKED[task] | asked))
+
+
+def test_row_weights_are_kept_and_are_no_attribute():
+    found = read(table(w=[1, 2, 0.5, 1]), weight="w")
+    assert found.weights.tolist() == [1, 2, 0.5, 1]
+    assert found.attributes == ("sex",)
+    assert read(table()).weights.tolist() == [1, 1, 1, 1]
+    broken = found.table.assign(sample_weight=[1, -2, 1, 1])
+    with pytest.raises(InputError, match="row '1', column 'sample_weight'"):
+        Predictions(broken, found.classes, found.attributes, found.provenance)
+
+
+@pytest.mark.parametrize(("name", "mend"), [("label", "rename it"), ("patient", "patient='patient'")])
+def test_an_attribute_cannot_hide_the_truth_or_the_patient(name, mend):
+    frame = table().rename(columns={"sex": name})
+    with pytest.raises(InputError, match=f"column '{name}': an attribute cannot.*{mend}"):
+        Predictions.from_table(frame, label="truth", score="p", id=None)

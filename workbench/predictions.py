@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError, unknown_name
-from workbench.labels import class_order, label_text
+from workbench.errors import EvidenceWarning, InputError, unknown_name
 from workbench.provenance import Provenance, digest, file_digest
-from workbench.spreadsheet import Spreadsheet, read_spreadsheet
+from workbench.scoresheet import (
+    LABEL,
+    SCORE,
+    TASKS,
+    WEIGHT,
+    Columns,
+    attribute_values,
+    row_names,
+    row_weights,
+    taken_name,
+)
+from workbench.spreadsheet import read_spreadsheet
 from workbench.storage import read_json, reading, write_json, writing
 
-SCORE = "score:"
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["LABEL", "SCORE", "WEIGHT", "Predictions"]
+
 # Rows written with four decimals sum to 1 within this.
 SUM_TOLERANCE = 1e-4
 
@@ -27,11 +41,18 @@ class Predictions:
 
     Parameters
     ----------
-    table : index ``id`` (unique text); columns ``patient`` (text), ``label`` (one of `classes`), one column
-        ``score:<class>`` for each class (probabilities in 0–1 that sum to 1), and the attributes.
+    table : index ``id`` (unique text); columns ``patient`` (text), the label, one column ``score:<class>`` for each class,
+        ``sample_weight`` (above 0) where rows do not count the same, and the attributes.
     classes : in order; in a two-class task the last is the positive one.
     attributes : columns by which results may be broken down; missing values stay missing.
     provenance : which model, which cohort.
+    task : what labels and scores are.
+
+        - ``"classification"``: ``label`` is one of `classes`; the scores are probabilities in 0–1 that sum to 1.
+        - ``"multilabel"``: `classes` are findings; ``label:<finding>`` is 0, 1 or missing; each score is a probability.
+        - ``"regression"``: `classes` names the one quantity; ``label`` and score are finite numbers.
+        - ``"segmentation"``: `classes` are per-image measures such as Dice, their values the scores; no label. A missing
+          value says that the measure cannot be told for that image.
 
     Raises
     ------
@@ -42,6 +63,7 @@ class Predictions:
     classes: tuple[str, ...]
     attributes: tuple[str, ...]
     provenance: Provenance
+    task: str = "classification"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -68,8 +90,29 @@ class Predictions:
 
     @property
     def labels(self) -> np.ndarray:
-        """Each image's label as an index into `classes`, int64 ``(n,)``."""
-        return pd.Categorical(self.table["label"], categories=self.classes).codes.astype(np.int64)
+        """Each image's label, ``(n,)``: an index into `classes`, int64, or the measured number of a regression, float64.
+
+        Of a multi-label task ``(n, K)`` of 0, 1 and NaN; of a segmentation, which has none, ``(n, 0)``.
+        """
+        if self.task == "classification":
+            return pd.Categorical(self.table["label"], categories=self.classes).codes.astype(np.int64)
+        return (
+            self.table[_label_columns(self)].to_numpy(dtype=np.float64).squeeze(1 if self.task == "regression" else ())
+        )
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What each image counts, float64 ``(n,)``; 1 where no weights were given."""
+        if WEIGHT not in self.table or WEIGHT in self.attributes:
+            return np.ones(len(self))
+        return self.table[WEIGHT].to_numpy(dtype=np.float64)
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Number of images without a label for a finding, or without a value of a measure; only where there are some."""
+        prefix = {"multilabel": LABEL, "segmentation": SCORE}.get(self.task)
+        counts = {} if prefix is None else {name: int(self.table[prefix + name].isna().sum()) for name in self.classes}
+        return {name: count for name, count in counts.items() if count}
 
     @property
     def patients(self) -> np.ndarray:
@@ -81,54 +124,69 @@ class Predictions:
         cls,
         source: str | Path | pd.DataFrame,
         *,
-        label: str,
-        score: str | Sequence[str] | Mapping[str, str],
+        label: Columns | None = None,
+        score: Columns,
         patient: str | None = None,
         attributes: Sequence[str] | None = None,
         id: str | None = None,  # what the column is called everywhere in this package
         classes: Sequence[str] | None = None,
+        task: str = "classification",
+        weight: str | None = None,
     ) -> Self:
         """Take anybody's table of scores: CSV, Excel, Parquet or a DataFrame, one row an image.
 
         Parameters
         ----------
         source : path or DataFrame.
-        label : column of the truth: two or more classes, as words or numbers.
+        label : column of the truth: two or more classes, as words or numbers; the measured number of a regression. Of a
+            multi-label task a mapping finding → column of 0 and 1, empty where unknown. A segmentation has none.
         score : column with the probability (0–1) of the positive class; for several classes a mapping class → column,
-            or the columns in the order of `classes`.
+            or the columns in the order of `classes`. Of a multi-label task a mapping finding → column of probabilities;
+            of a regression the column of the predicted number; of a segmentation one column for each measure.
         patient : column of the patient. Without it every image counts as a patient of its own, which makes intervals
             too narrow where patients have several images.
         attributes : columns to break results down by; by default every other column.
         id : column of the image id; by default rows are numbered.
         classes : their order, the positive one last; by default words of absence and 0 stand first.
+        task : ``"classification"``, ``"multilabel"``, ``"regression"`` or ``"segmentation"``.
+        weight : column of row weights above 0, where the sample was drawn unequally (one over the chance of being drawn).
+
+        Warns
+        -----
+        EvidenceWarning
+            Where labels of a finding, or values of a measure, are missing: with how many.
 
         Raises
         ------
         FileError : where the file cannot be read.
         InputError : naming file, row, column, problem and mend.
         """
+        if task not in TASKS:
+            raise unknown_name("task", task, TASKS)
         exact = tuple(name for name in (patient, id) if name is not None)
         sheet = read_spreadsheet(source, text=exact)
-        labels = label_text(sheet.column(label, "label"), where=sheet.name, first_row=sheet.first_row)
-        order = _order(sheet, labels, label, classes)
-        columns = _score_columns(sheet, score, order)
-        table = pd.DataFrame({"patient": _names(sheet, patient, "patient", "image "), "label": labels.to_numpy()})
-        table.index = pd.Index(_names(sheet, id, "id", ""), name="id")
-        values = {name: _probabilities(sheet, column) for name, column in columns.items()}
-        if len(values) == 1:
-            values = {order[0]: 1 - values[order[1]], order[1]: values[order[1]]}
-        for name in order:
-            table[SCORE + name] = values[name]
-        used = {label, patient, id, *columns.values()}
-        chosen = sheet.others(used) if attributes is None else list(attributes)
+        taken = TASKS[task](sheet, label, score, classes)
+        table = pd.DataFrame({"patient": row_names(sheet, patient, "patient", "image ")} | taken.values)
+        table.index = pd.Index(row_names(sheet, id, "id", ""), name="id")
+        if weight is not None:
+            table[WEIGHT] = row_weights(sheet, weight)
+        chosen = sheet.others({patient, id, weight, *taken.used}) if attributes is None else list(attributes)
         for name in chosen:
-            table[str(name)] = _attribute(sheet.column(name, "attribute"))
+            if str(name) in {*table.columns, WEIGHT}:
+                raise taken_name(sheet, str(name))
+            table[str(name)] = attribute_values(sheet.column(name, "attribute"))
         settings = {
-            "label": label, "score": score, "patient": patient, "attributes": chosen, "id": id, "classes": order,
+            "label": label, "score": score, "patient": patient, "attributes": chosen, "id": id, "classes": taken.classes,
         }  # fmt: skip
+        # Beyond what every table of one label has always said, only what differs is told.
+        settings |= {} if task == "classification" else {"task": task}
+        settings |= {} if weight is None else {"weight": weight}
         origin = {} if isinstance(source, pd.DataFrame) else {"file": Path(source).name, "sha256": file_digest(source)}
         provenance = Provenance("from_table", settings | origin, digest(table))
-        return cls(table, order, tuple(map(str, chosen)), provenance)
+        found = cls(table, taken.classes, tuple(map(str, chosen)), provenance, task)
+        if found.missing:
+            warnings.warn(_told(found), EvidenceWarning, stacklevel=2)
+        return found
 
     def subset(self, ids: Iterable[str], *, verb: str = "subset", **settings: Any) -> Self:
         """Return the predictions of these ids, in this order."""
@@ -140,13 +198,14 @@ class Predictions:
             verb, {"images": len(wanted), **settings}, digest(self.provenance.content, wanted),
             {"predictions": self.provenance},
         )  # fmt: skip
-        return type(self)(self.table.loc[wanted], self.classes, self.attributes, made)
+        return type(self)(self.table.loc[wanted], self.classes, self.attributes, made, self.task)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``predictions.parquet`` and its record to `folder`."""
         with writing(folder, "Predictions") as scratch:
             self.table.to_parquet(scratch / "predictions.parquet")
-            write_json(scratch / "predictions.json", {"classes": self.classes, "attributes": self.attributes})
+            record = {"classes": self.classes, "attributes": self.attributes, "task": self.task}
+            write_json(scratch / "predictions.json", record)
             self.provenance.save(scratch)
         return Path(folder)
 
@@ -156,26 +215,18 @@ class Predictions:
         path = reading(folder, "Predictions")
         record = read_json(path / "predictions.json")
         table = pd.read_parquet(path / "predictions.parquet")
-        return cls(table, tuple(record["classes"]), tuple(record["attributes"]), Provenance.load(path))
+        # Folders from before there were other tasks do not name theirs.
+        task = record.get("task", "classification")
+        return cls(table, tuple(record["classes"]), tuple(record["attributes"]), Provenance.load(path), task)
 
     def __repr__(self) -> str:
-        counts = self.table["label"].value_counts()
-        shares = ", ".join(f"{name} {counts.get(name, 0)}" for name in self.classes)
-        return f"Predictions({len(self)} images of {self.table['patient'].nunique()} patients: {shares})"
+        told = ", ".join(f"{row[0]} {row[1]}" for row in _summary(self)[1])
+        return f"Predictions({len(self)} images of {self.table['patient'].nunique()} patients: {told})"
 
     def _repr_html_(self) -> str:
         from workbench.html import render
 
-        counts = self.table["label"].value_counts()
-        classes = [
-            {
-                "name": name,
-                "count": int(counts.get(name, 0)),
-                "share": counts.get(name, 0) / len(self),
-                "mean": float(self.table[SCORE + name].mean()),
-            }
-            for name in self.classes
-        ]
+        header, rows = _summary(self)
         attributes = [
             {
                 "name": name,
@@ -184,8 +235,68 @@ class Predictions:
             }
             for name in self.attributes
         ]
-        return render("predictions.html", predictions=self, classes=classes, attributes=attributes,
-                      patients=self.table["patient"].nunique())  # fmt: skip
+        return render("predictions.html", predictions=self, header=header, rows=rows, attributes=attributes,
+                      patients=self.table["patient"].nunique(), told=_told(self))  # fmt: skip
+
+
+def _label_columns(predictions: Predictions) -> list[str]:
+    if predictions.task == "multilabel":
+        return [LABEL + name for name in predictions.classes]
+    return [] if predictions.task == "segmentation" else ["label"]
+
+
+def _summary(predictions: Predictions) -> tuple[tuple[str, ...], list[tuple[str, str, str, str]]]:
+    """Header and rows of what is shown first: a row a class, finding, quantity or measure."""
+    table = predictions.table
+    scores = {name: table[SCORE + name] for name in predictions.classes}
+    if predictions.task == "classification":
+        counts = table["label"].value_counts()
+        return ("class", "images", "share", "mean score"), [
+            (name, f"{counts.get(name, 0):,}", f"{100 * counts.get(name, 0) / len(table):.0f}", f"{score.mean():.3f}")
+            for name, score in scores.items()
+        ]
+    if predictions.task == "multilabel":
+        labels = {name: table[LABEL + name] for name in predictions.classes}
+        return ("finding", "positive", "of labelled", "mean score"), [
+            (name, f"{int(labels[name].sum()):,}", f"{labels[name].notna().sum():,}", f"{score.mean():.3f}")
+            for name, score in scores.items()
+        ]
+    if predictions.task == "regression":
+        name = predictions.classes[0]
+        return ("quantity", "measured, mean ± SD", "predicted, mean ± SD", "correlation"), [
+            (name, _spread(table["label"]), _spread(scores[name]), _correlation(table["label"], scores[name]))
+        ]
+    return ("measure", "median (quartiles)", "images", "not estimable"), [
+        (name, _quartiles(score), f"{score.notna().sum():,}", f"{score.isna().sum():,}")
+        for name, score in scores.items()
+    ]
+
+
+def _spread(values: pd.Series) -> str:
+    return f"{values.mean():.4g} ± {values.std():.3g}" if len(values) > 1 else f"{values.mean():.4g}"
+
+
+def _correlation(first: pd.Series, second: pd.Series) -> str:
+    return f"{first.corr(second):.3f}" if first.nunique() > 1 and second.nunique() > 1 else "–"
+
+
+def _quartiles(values: pd.Series) -> str:
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    return f"{middle:.4g} ({low:.3g}–{high:.3g})"
+
+
+def _told(predictions: Predictions) -> str:
+    """Say how many labels or values are missing, and what follows; nothing where none is."""
+    missing = predictions.missing
+    if not missing:
+        return ""
+    named = ", ".join(f"{name} ({count})" for name, count in missing.items())
+    if predictions.task == "multilabel":
+        return f"Images without a label: {named}, of {len(predictions)}. Each finding is measured on its labelled images alone."
+    return (
+        f"Not estimable for some images: {named}, of {len(predictions)}. Each measure is summed up over the others, and "
+        "where the missing ones are failures it looks too good."
+    )
 
 
 def _check(predictions: Predictions) -> None:
@@ -194,28 +305,55 @@ def _check(predictions: Predictions) -> None:
     if len(table) == 0:
         message = "the predictions are empty: no row is left. Check the table, or the condition that chose its rows."
         raise InputError(message)
+    if predictions.task not in TASKS:
+        raise unknown_name("predictions: task", predictions.task, TASKS)
     scores = [SCORE + name for name in predictions.classes]
-    for column in ("patient", "label", *scores, *predictions.attributes):
+    for column in ("patient", *_label_columns(predictions), *scores, *predictions.attributes):
         if column not in table.columns:
             raise unknown_name("predictions: column", column, map(str, table.columns))
-    if len(predictions.classes) < 2:
-        message = f"predictions need at least two classes; there is only {predictions.classes}."
-        raise InputError(message)
     twice = table.index.duplicated()
     if twice.any():
         message = f"image id {table.index[twice][0]!r} stands on two rows; give every image an id of its own."
         raise InputError(message)
     _refuse(table, table["patient"].isna(), "patient", "the patient is missing; fill it in, or leave the row out.")
-    strange = ~table["label"].isin(predictions.classes)
-    _refuse(table, strange, "label", f"the label is none of the classes {', '.join(predictions.classes)}.")
+    weights = predictions.weights
+    _refuse(table, ~(np.isfinite(weights) & (weights > 0)), WEIGHT, "the weight is not a finite number above 0.")
+    _check_labels(predictions)
     for column in scores:
         values = table[column].to_numpy(dtype=np.float64)
-        mend = "scores are probabilities; apply a sigmoid or softmax to logits."
-        _refuse(table, ~np.isfinite(values), column, "the score is not a finite number.")
-        _refuse(table, (values < 0) | (values > 1), column, f"the score lies outside 0–1; {mend}")
-    total = predictions.scores.sum(axis=1)
-    mend = "apply a softmax, or give all classes."
-    _refuse(table, abs(total - 1) > SUM_TOLERANCE, "score:…", f"the scores of all classes do not sum to 1; {mend}")
+        empty = np.isnan(values) if predictions.task == "segmentation" else np.zeros(len(values), dtype=bool)
+        _refuse(table, ~np.isfinite(values) & ~empty, column, "the score is not a finite number.")
+        if predictions.task in ("classification", "multilabel"):
+            mend = "scores are probabilities; apply a sigmoid or softmax to logits."
+            _refuse(table, (values < 0) | (values > 1), column, f"the score lies outside 0–1; {mend}")
+        if empty.all():
+            message = f"predictions, column {column!r}: the measure has no value for any image; leave the column out."
+            raise InputError(message)
+    if predictions.task == "classification":
+        total = predictions.scores.sum(axis=1)
+        mend = "apply a softmax, or give all classes."
+        _refuse(table, abs(total - 1) > SUM_TOLERANCE, "score:…", f"the scores of all classes do not sum to 1; {mend}")
+
+
+def _check_labels(predictions: Predictions) -> None:
+    table, classes, task = predictions.table, predictions.classes, predictions.task
+    fewest = {"classification": "two classes", "regression": "one quantity", "multilabel": "one finding"}.get(
+        task, "one measure"
+    )
+    if len(classes) < (2 if task == "classification" else 1) or (task == "regression" and len(classes) > 1):
+        message = f"predictions need {'' if task == 'regression' else 'at least '}{fewest}; there is only {classes}."
+        raise InputError(message)
+    if task == "classification":
+        strange = ~table["label"].isin(classes)
+        _refuse(table, strange, "label", f"the label is none of the classes {', '.join(classes)}.")
+        return
+    for column in _label_columns(predictions):
+        values = table[column].to_numpy(dtype=np.float64)
+        if task == "regression":
+            _refuse(table, ~np.isfinite(values), column, "the label is not a finite number.")
+        else:
+            known = np.isnan(values) | np.isin(values, (0, 1))
+            _refuse(table, ~known, column, "the label is neither 0 nor 1; leave it missing where it is unknown.")
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, column: str, problem: str) -> None:
@@ -225,94 +363,3 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, column: str, pro
         more = f" {len(rows)} rows are like this." if len(rows) > 1 else ""
         message = f"predictions, row {table.index[rows[0]]!r}, column {column!r}{value}: {problem}{more}"
         raise InputError(message)
-
-
-def _order(sheet: Spreadsheet, labels: pd.Series, column: str, classes: Sequence[str] | None) -> tuple[str, ...]:
-    found = class_order(labels)
-    order = found if classes is None else tuple(str(name) for name in classes)
-    unlisted = [name for name in found if name not in order]
-    if unlisted:
-        position = int(np.flatnonzero((labels == unlisted[0]).to_numpy())[0])
-        place = f"{sheet.cell(position, column)}: label"
-        raise unknown_name(place, unlisted[0], order)
-    if len(found) < 2:
-        message = (
-            f"{sheet.name}, column {column!r}: every label is {found[0]!r}. With one class only, AUROC cannot be "
-            "estimated, nor either sensitivity or specificity; add images of the other class."
-        )
-        raise InputError(message)
-    return order
-
-
-def _score_columns(
-    sheet: Spreadsheet, score: str | Sequence[str] | Mapping[str, str], order: tuple[str, ...]
-) -> dict[str, str]:
-    """Return class → column; one column alone is that of the positive class of two."""
-    if isinstance(score, str):
-        columns = {order[-1]: score}
-    elif isinstance(score, Mapping):
-        columns = {str(name): column for name, column in score.items()}
-        for name in columns:
-            if name not in order:
-                raise unknown_name("score: class", name, order)
-    else:
-        columns = dict(zip(order, score, strict=False)) if len(score) == len(order) else {}
-    one_will_do = len(order) == 2 and set(columns) == {order[-1]}
-    if set(columns) != set(order) and not one_will_do:
-        message = (
-            f"{sheet.name} has {len(order)} classes ({', '.join(order)}), and score names "
-            f"{1 if isinstance(score, str) else len(score)} column(s): give one for each, "
-            "score={" + ", ".join(f"{name!r}: …" for name in order) + "}."
-        )
-        raise InputError(message)
-    for column in columns.values():
-        sheet.column(column, "score")
-    return columns
-
-
-def _probabilities(sheet: Spreadsheet, column: str) -> np.ndarray:
-    values = pd.to_numeric(sheet.frame[column], errors="coerce").to_numpy(dtype=np.float64)
-    broken = np.flatnonzero(~np.isfinite(values))
-    more = f" So are {len(broken) - 1} other rows." if len(broken) > 1 else ""
-    if len(broken):
-        given = sheet.frame[column].iloc[broken[0]]
-        problem = "the score is missing" if pd.isna(given) else f"the score {given!r} is not a finite number"
-        message = f"{sheet.cell(broken[0], column)}: {problem}; fill it in, or leave the row out.{more}"
-        raise InputError(message)
-    outside = np.flatnonzero((values < 0) | (values > 1))
-    if len(outside):
-        message = (
-            f"{sheet.cell(outside[0], column)}: the score {values[outside[0]]:g} lies outside 0–1 ({len(outside)} of "
-            f"{len(values)} rows do). If these are logits, turn them into probabilities first: 1 / (1 + exp(-logit)); "
-            "percentages: divide by 100."
-        )
-        raise InputError(message)
-    return values
-
-
-def _names(sheet: Spreadsheet, column: str | None, role: str, prefix: str) -> list[str]:
-    """Return a column of ids as text; without one, rows are numbered as the user sees them."""
-    if column is None:
-        return [f"{prefix}{sheet.first_row + position}" for position in range(len(sheet.frame))]
-    values = sheet.column(column, role)
-    missing = np.flatnonzero(values.isna())
-    if len(missing):
-        message = f"{sheet.cell(missing[0], column)}: the {role} is missing; fill it in, or leave the row out."
-        raise InputError(message)
-    names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in values]
-    if role == "id":
-        twice = pd.Index(names).duplicated()
-        if twice.any():
-            position = int(np.flatnonzero(twice)[0])
-            message = f"{sheet.cell(position, column)}: id {names[position]!r} stands on two rows; ids must be unique."
-            raise InputError(message)
-    return names
-
-
-def _attribute(series: pd.Series) -> np.ndarray:
-    """Keep numbers as numbers and make the rest text, so that a column of mixed kinds can be saved; missing stays so."""
-    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
-        return series.to_numpy()
-    text = series.astype(object)
-    blank = series.isna() | (series.astype(str).str.strip() == "")
-    return text.map(lambda value: str(value).strip()).where(~blank, None).to_numpy()
