@@ -13,10 +13,17 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "assess": ["audit"],
         "discovery.slices": ["slices"],
+        "criteria": ["criteria"],
         "finding": ["Finding"],
+        "mrmc": ["mrmc"],
         "operating_points": ["operating_point"],
         "result": ["Audit"],
         "validation.delong": ["delong"],
+        "validation.mcnemar": ["mcnemar"],
+        "validation.noninferiority": ["noninferiority"],
+        "validation.decision_curve": ["decision_curve"],
+        "validation.sample_size": ["reader_sample_size", "sample_size"],
+        "validation.stard": ["stard"],
     },
 )
 make_callable(__name__)
