@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.intervals import normal_quantile
-
 
 @dataclass(frozen=True, eq=False)
 class Band:
@@ -68,7 +66,7 @@ def together(values: np.ndarray, drawn: np.ndarray, level: float) -> Band:
         return Band(unknown, unknown, unknown, np.nan)
     errors = np.abs(drawn[family] - values[family, None]) / error[family, None]
     largest = np.sort(np.where(np.isfinite(errors), errors, 0.0).max(0))
-    width = max(float(np.quantile(largest, level)), normal_quantile(level))
+    width = float(np.quantile(largest, level))
     reached = np.abs(values[family]) / error[family]
     p = unknown.copy()
     p[family] = (len(largest) - np.searchsorted(largest, reached, side="left") + 1) / (len(largest) + 1)
