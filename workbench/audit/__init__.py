@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "assess": ["audit"],
         "discovery.slices": ["slices"],
         "criteria": ["criteria"],
+        "discovery.probe": ["probe"],
         "finding": ["Finding"],
         "mrmc": ["mrmc"],
         "operating_points": ["operating_point"],
