@@ -1,0 +1,43 @@
+"""Metrics that need the rows themselves: group by group, a few replicates at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.audit.blocks import LANES, blocks_of, in_threads, packed_weights
+
+if TYPE_CHECKING:
+    from workbench.audit.measure import Prepared
+    from workbench.audit.metric import Metric, Setting
+
+# Numbers in one array of weights: replicates × rows.
+AT_ONCE = 2**19
+
+
+def values(prepared: Prepared, metric: Metric, setting: Setting) -> np.ndarray:
+    """Return one metric of the groups and of their rests, ``(2, G, 1 + R)``."""
+    from workbench.audit import kernels
+
+    design, of_rows = prepared.design, metric.of_rows
+    assert of_rows is not None
+    wanted = 1 + prepared.replicates
+    found = np.full((2, int(prepared.overlaps.starts[-1]), wanted), np.nan)
+
+    def tell(block: int) -> None:
+        packed = packed_weights(prepared.patients, prepared.seed, block)
+        for side, group, rows in prepared.sides(prepared.by_patient):
+            truth, scores, weights = design.truth[rows], design.scores[rows], design.weights[rows]
+            patients = design.patients[rows].astype(np.int32)
+            lanes = int(np.clip(AT_ONCE // len(rows), 1, LANES))
+            for lane in range(0, min(LANES, wanted - block * LANES), lanes):
+                first = block * LANES + lane
+                drawn = np.empty((min(lanes, LANES - lane), len(rows)))
+                kernels.unpack(packed, patients, weights, lane, drawn)
+                found[side, group, first : first + len(drawn)] = of_rows(truth, scores, drawn, setting)[
+                    : wanted - first
+                ]
+
+    in_threads(tell, range(blocks_of(prepared.replicates)), prepared.threads)
+    return found
