@@ -20,7 +20,8 @@ Columns = Callable[[np.ndarray, np.ndarray, "Setting"], np.ndarray]
 """``(truth (n,), scores (n,) or (n, K), setting) -> (n, J)``: what is added up over rows. Asked once with all rows of the
 audit, never with one group's, so that whatever rests on the others (edges of bins) is the same in every group."""
 OfSums = Callable[[np.ndarray, "Setting"], np.ndarray]
-"""``(sums (…, 2, J), setting) -> (…)``; the axis of two is the negatives' rows, then the positives'."""
+"""``(sums (…, 2, J), setting) -> (…)``; the axis of two is the negatives' rows, then the positives'. Where there are no two
+classes, the first holds all rows and the second 0."""
 OfCurve = Callable[[np.ndarray, np.ndarray, "Setting"], np.ndarray]
 """``(found (…, T), wrong (…, T), setting) -> (…)``: weight of positives and of negatives at or above each distinct score,
 from the highest score down, both beginning with 0 (no row called positive) and ending with all."""
@@ -59,7 +60,8 @@ class Metric:
     Parameters
     ----------
     name : as it stands in tables.
-    tasks : ``"binary"``, ``"multiclass"``, ``"multilabel"``, ``"regression"``, ``"segmentation"``.
+    tasks : ``"binary"`` (two classes, a class against all others, a finding), ``"multiclass"``, ``"regression"``,
+        ``"segmentation"``.
     best : the value of a model without fault: 1 for AUROC, 0 for the Brier score; NaN where none is (positive rate).
     bounds : least and greatest value possible.
     arms : the rows whose number decides whether the metric can be told: `POSITIVES`, `NEGATIVES` or both; none: all rows.
@@ -88,33 +90,54 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {}
-"""Every metric by name; the modules of :mod:`workbench.audit.definitions` fill it."""
+"""Every metric; the modules of :mod:`workbench.audit.definitions` fill it. Those of two classes by name, the others by task
+and name (``"multiclass accuracy"``), because tasks share names. Segmentation's depend on the measures: see there."""
 
 
 def define(metric: Metric) -> Metric:
     """Add a metric to `METRICS`."""
-    METRICS[metric.name] = metric
+    key = metric.name if "binary" in metric.tasks else f"{metric.tasks[0]} {metric.name}"
+    METRICS[key] = metric
     return metric
 
 
-def metric_of(name: str, task: str = "binary") -> Metric:
+def metric_of(name: str, task: str = "binary", measures: Sequence[str] = ()) -> Metric:
     """Return a metric by its name.
+
+    Parameters
+    ----------
+    name : as in `Metric.name`.
+    task : as in `Metric.tasks`; a finding of a multi-label task is ``"binary"``.
+    measures : of a segmentation, in the order of the columns of the scores.
 
     Raises
     ------
     InputError : where no metric of this task is called so; the nearest is offered.
     """
-    from workbench.audit import definitions
-
-    known = {one: metric for one, metric in definitions.METRICS.items() if task in metric.tasks}
+    known = known_metrics(task, measures)
     if name not in known:
         raise unknown_name("metric", name, known)
     return known[name]
 
 
-def metrics_of(names: Sequence[str], task: str = "binary") -> list[Metric]:
+def metrics_of(names: Sequence[str], task: str = "binary", measures: Sequence[str] = ()) -> list[Metric]:
     """Return several metrics by their names."""
-    return [metric_of(name, task) for name in names]
+    return [metric_of(name, task, measures) for name in names]
+
+
+def known_metrics(task: str = "binary", measures: Sequence[str] = ()) -> dict[str, Metric]:
+    """Return all metrics of a task by name."""
+    from workbench.audit import definitions
+
+    if task == "segmentation":
+        return {metric.name: metric for metric in definitions.segmentation.metrics_of_measures(measures)}
+    return {metric.name: metric for metric in definitions.METRICS.values() if task in metric.tasks}
+
+
+def quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where `whole` is not above 0 or not known."""
+    shape = np.broadcast_shapes(np.shape(part), np.shape(whole))
+    return np.asarray(np.divide(part, whole, out=np.full(shape, np.nan), where=whole > 0))
 
 
 def standardised(sums: np.ndarray, setting: Setting) -> np.ndarray:

@@ -11,7 +11,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from workbench.audit.metric import BOTH, NEGATIVES, POSITIVES, Columns, Metric, OfSums, Setting, define, standardised
+from workbench.audit.metric import (
+    BOTH,
+    NEGATIVES,
+    POSITIVES,
+    Columns,
+    Metric,
+    OfSums,
+    Setting,
+    define,
+    quotient,
+    standardised,
+)
 
 Formula = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """``(tp, fn, fp, tn) -> value``, each of the same shape; NaN where not defined."""
@@ -24,68 +35,64 @@ def called(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarra
 
 def sensitivity(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """TP / (TP + FN)."""
-    return _share(tp, tp + fn)
+    return quotient(tp, tp + fn)
 
 
 def specificity(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """TN / (TN + FP)."""
-    return _share(tn, tn + fp)
+    return quotient(tn, tn + fp)
 
 
 def underdiagnosis_rate(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """FN / (TP + FN)."""
-    return _share(fn, tp + fn)
+    return quotient(fn, tp + fn)
 
 
 def false_positive_rate(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """FP / (TN + FP)."""
-    return _share(fp, tn + fp)
+    return quotient(fp, tn + fp)
 
 
 def ppv(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """TP / (TP + FP); not defined where nobody is called positive."""
-    return _share(tp, tp + fp)
+    return quotient(tp, tp + fp)
 
 
 def npv(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """TN / (TN + FN); not defined where everybody is called positive."""
-    return _share(tn, tn + fn)
+    return quotient(tn, tn + fn)
 
 
 def accuracy(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """(TP + TN) / all."""
-    return _share(tp + tn, tp + fn + fp + tn)
+    return quotient(tp + tn, tp + fn + fp + tn)
 
 
 def positive_rate(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """(TP + FP) / all."""
-    return _share(tp + fp, tp + fn + fp + tn)
+    return quotient(tp + fp, tp + fn + fp + tn)
 
 
 def balanced_accuracy(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """(Sensitivity + specificity) / 2."""
-    return np.asarray((_share(tp, tp + fn) + _share(tn, tn + fp)) / 2)
+    return np.asarray((quotient(tp, tp + fn) + quotient(tn, tn + fp)) / 2)
 
 
 def youden(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """Sensitivity + specificity − 1."""
-    return np.asarray(_share(tp, tp + fn) + _share(tn, tn + fp) - 1)
+    return np.asarray(quotient(tp, tp + fn) + quotient(tn, tn + fp) - 1)
 
 
 def f1(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """2 TP / (2 TP + FP + FN); not defined where nobody is positive nor called so."""
-    return _share(2 * tp, 2 * tp + fp + fn)
+    return quotient(2 * tp, 2 * tp + fp + fn)
 
 
 def mcc(tp: np.ndarray, fn: np.ndarray, fp: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """(TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)); not defined where a factor is 0 (scikit-learn says 0)."""
     # Roots first: the product of four counts of a million each is near what a float can tell apart.
     scale = np.sqrt(np.maximum((tp + fp) * (tp + fn), 0)) * np.sqrt(np.maximum((tn + fp) * (tn + fn), 0))
-    return _share(tp * tn - fp * fn, scale)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.asarray(np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))
+    return quotient(tp * tn - fp * fn, scale)
 
 
 def _of_counts(formula: Formula) -> OfSums:

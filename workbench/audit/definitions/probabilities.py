@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.audit.metric import Columns, Metric, OfSums, Setting, define, standardised
+from workbench.audit.metric import Columns, Metric, OfSums, Setting, define, quotient, standardised
 
 # Scores of exactly 0 or 1 have no logarithm of their own; they are taken this far inside, as scikit-learn does.
 EPS = float(np.finfo(np.float64).eps)
@@ -27,7 +27,7 @@ def surprise(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndar
 
 def excess_in_equal_widths(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarray:
     """Columns: one a row, and truth − score in its bin of (0, 1/B], (1/B, 2/B], …; 0 belongs to the first."""
-    return _excess(truth, scores, np.linspace(0, 1, setting.bins + 1)[1:-1])
+    return excess_in_bins(truth, scores, np.linspace(0, 1, setting.bins + 1)[1:-1])
 
 
 def excess_in_equal_masses(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarray:
@@ -37,10 +37,11 @@ def excess_in_equal_masses(truth: np.ndarray, scores: np.ndarray, setting: Setti
     measured with the same bins. Where scores tie there are fewer bins.
     """
     steps = np.arange(1, setting.bins) / setting.bins
-    return _excess(truth, scores, np.quantile(scores, steps, method="inverted_cdf"))
+    return excess_in_bins(truth, scores, np.quantile(scores, steps, method="inverted_cdf"))
 
 
-def _excess(truth: np.ndarray, scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def excess_in_bins(truth: np.ndarray, scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Columns: one a row, and truth − score in its bin; an edge belongs to the bin below it."""
     columns = np.zeros((len(truth), len(edges) + 2))
     columns[:, 0] = 1
     columns[np.arange(len(truth)), 1 + np.searchsorted(edges, scores, side="left")] = truth - scores
@@ -50,17 +51,13 @@ def _excess(truth: np.ndarray, scores: np.ndarray, edges: np.ndarray) -> np.ndar
 def mean_of(sums: np.ndarray, setting: Setting) -> np.ndarray:
     """Second column a row."""
     count, total = np.moveaxis(standardised(sums, setting).sum(-2), -1, 0)
-    return _divided(total, count)
+    return quotient(total, count)
 
 
 def mean_excess(sums: np.ndarray, setting: Setting) -> np.ndarray:
     """Sum over bins of |observed − expected positives|, a row."""
     both = standardised(sums, setting).sum(-2)
-    return _divided(np.abs(both[..., 1:]).sum(-1), both[..., 0])
-
-
-def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.asarray(np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))
+    return quotient(np.abs(both[..., 1:]).sum(-1), both[..., 0])
 
 
 def _define(name: str, columns: Columns, of_sums: OfSums, source: str, most: float = 1) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.audit.metric import BOTH, Metric, Setting, define
+from workbench.audit.metric import BOTH, Metric, Setting, define, quotient
 
 # Weights are added up in floating point: a share may miss what is asked by this much and still count as reaching it.
 TOLERANCE = 1e-9
@@ -18,7 +18,7 @@ def auroc(found: np.ndarray, wrong: np.ndarray, setting: Setting) -> np.ndarray:
     """Share of pairs of a positive and a negative in the right order; ties count half."""
     steps = np.diff(wrong, axis=-1)
     area = (steps * (found[..., 1:] + found[..., :-1]) / 2).sum(-1)
-    return _divided(area, found[..., -1] * wrong[..., -1])
+    return quotient(area, found[..., -1] * wrong[..., -1])
 
 
 def average_precision(found: np.ndarray, wrong: np.ndarray, setting: Setting) -> np.ndarray:
@@ -28,8 +28,8 @@ def average_precision(found: np.ndarray, wrong: np.ndarray, setting: Setting) ->
     """
     if setting.prevalence is not None:
         odds = setting.prevalence / (1 - setting.prevalence) if setting.prevalence < 1 else np.inf
-        found, wrong = _divided(found, found[..., -1:]) * odds, _divided(wrong, wrong[..., -1:])
-    rise = _divided(np.diff(found, axis=-1), found[..., -1:])
+        found, wrong = quotient(found, found[..., -1:]) * odds, quotient(wrong, wrong[..., -1:])
+    rise = quotient(np.diff(found, axis=-1), found[..., -1:])
     total = found[..., 1:] + wrong[..., 1:]
     precision = np.divide(found[..., 1:], total, out=np.zeros(total.shape), where=total != 0)
     return np.asarray((rise * precision).sum(-1))
@@ -39,7 +39,7 @@ def sensitivity_at_specificity(found: np.ndarray, wrong: np.ndarray, setting: Se
     """Greatest sensitivity at a threshold whose specificity is at least ``setting.specificity``; no interpolation."""
     positives, negatives = found[..., -1], wrong[..., -1]
     allowed = wrong <= ((1 - setting.specificity + TOLERANCE) * negatives)[..., None]
-    best = _divided(np.where(allowed, found, 0).max(-1), positives)
+    best = quotient(np.where(allowed, found, 0).max(-1), positives)
     return np.where(negatives > 0, best, np.nan)
 
 
@@ -47,14 +47,14 @@ def specificity_at_sensitivity(found: np.ndarray, wrong: np.ndarray, setting: Se
     """Greatest specificity at a threshold whose sensitivity is at least ``setting.sensitivity``; no interpolation."""
     positives, negatives = found[..., -1], wrong[..., -1]
     enough = found >= ((setting.sensitivity - TOLERANCE) * positives)[..., None]
-    best = 1 - _divided(np.where(enough, wrong, np.inf).min(-1), negatives)
+    best = 1 - quotient(np.where(enough, wrong, np.inf).min(-1), negatives)
     return np.where(positives > 0, best, np.nan)
 
 
 def partial_area(found: np.ndarray, wrong: np.ndarray, setting: Setting) -> np.ndarray:
     """Area under the ROC curve, its points joined by lines, between two false positive rates."""
     low, high = setting.partial
-    across, up = _divided(wrong, wrong[..., -1:]), _divided(found, found[..., -1:])
+    across, up = quotient(wrong, wrong[..., -1:]), quotient(found, found[..., -1:])
     start, end = across[..., :-1], across[..., 1:]
     width = end - start
     slope = np.divide(np.diff(up, axis=-1), width, out=np.zeros(width.shape), where=width > 0)
@@ -68,12 +68,6 @@ def standardised_partial_area(found: np.ndarray, wrong: np.ndarray, setting: Set
     low, high = setting.partial
     least, most = (high**2 - low**2) / 2, high - low
     return np.asarray((1 + (partial_area(found, wrong, setting) - least) / (most - least)) / 2)
-
-
-def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Quotient, NaN where `whole` is 0 or not known."""
-    shape = np.broadcast_shapes(np.shape(part), np.shape(whole))
-    return np.asarray(np.divide(part, whole, out=np.full(shape, np.nan), where=whole > 0))
 
 
 define(Metric(
