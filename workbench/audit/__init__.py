@@ -13,7 +13,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "assess": ["audit"],
         "discovery.slices": ["slices"],
-        "criteria": ["criteria"],
+        "two_models": ["compare"],
+        "group_criteria": ["criteria"],
         "discovery.probe": ["probe"],
         "finding": ["Finding"],
         "mrmc": ["mrmc"],

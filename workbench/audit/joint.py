@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.audit.sample import Design
 from workbench.errors import InputError, unknown_name
-from workbench.groups import partitions
+from workbench.groups import Partition, partitions
 from workbench.predictions import SCORE
 
 if TYPE_CHECKING:
@@ -65,7 +65,14 @@ def joint_design(
     truth = np.concatenate([(made.table["label"] == positive).to_numpy(dtype=bool) for made in parts.values()])
     groups = tuple(partitions(Stack(attributes, tuple(names)), by))
     part = np.repeat(np.arange(len(parts)), [len(made) for made in parts.values()])
-    return Design(scores, truth, codes, groups, np.ones(len(scores))), part
+    weights = np.concatenate([made.weights for made in parts.values()])
+    return Design(scores, truth, codes, groups, weights), part
+
+
+def rows_of(design: Design, rows: np.ndarray) -> Design:
+    """Return the design of some rows, bool ``(n,)``; patients keep their numbers."""
+    groups = tuple(Partition(one.by, one.names, one.codes[rows]) for one in design.partitions)
+    return Design(design.scores[rows], design.truth[rows], design.patients[rows], groups, design.weights[rows])
 
 
 def _check(role: str, predictions: Predictions, names: list[str], positive: str) -> None:
