@@ -3,8 +3,10 @@ from .embedded import read_provenance as read_provenance
 from .figure import Figure as Figure
 from .figure import save as save
 from .forest_plot import forest as forest
+from .gap_over_threshold import gap_over_threshold as gap_over_threshold
 from .map_evidence import map_evidence as map_evidence
 from .montage import cohort_montage as cohort_montage
+from .precision_recall import precision_recall as precision_recall
 from .roc_curve import roc as roc
 from .style import inches as inches
 from .training_curve import learning_curve as learning_curve

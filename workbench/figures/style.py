@@ -67,7 +67,7 @@ def styled(style: str) -> Iterator[None]:
         yield
 
 
-def font_size(setting: Literal["ytick.labelsize", "legend.fontsize"]) -> float:
+def font_size(setting: Literal["ytick.labelsize", "legend.fontsize", "axes.labelsize"]) -> float:
     """Return the points of a size in matplotlib's settings, which may be a word: ``font_size("ytick.labelsize")``."""
     import matplotlib as mpl
     from matplotlib.font_manager import FontProperties
