@@ -55,6 +55,15 @@ class Contrast:
             near, far = (middle, far) if without else (near, middle)
         return NormalDist().cdf(near if side else -near)
 
+    def less(self, reference: float) -> Contrast:
+        """Return the number less a fixed one."""
+
+        def bounds(z: float) -> Interval:
+            low, high = self.bounds(z)
+            return low - reference, high - reference
+
+        return Contrast(self.value - reference, bounds, self.method, self.note, self.error)
+
     def p_two_sided(self, reference: float = 0.0) -> float:
         """Return the two-sided p-value of "equal to `reference`"."""
         above = self.p_above(reference)

@@ -150,7 +150,7 @@ def pair_of(
             message = f"{counts}: say paired=True to compare on those alone, or paired=False if equal ids are different images (without id=, rows are numbered)."
             raise InputError(message)
         paired = everything
-    warnings = [sentence for sentence in map(_no_patients, opened) if sentence][:1]
+    warnings = [sentence for sentence in map(no_patients, opened) if sentence][:1]
     if paired:
         if not known:
             message = f"{counts}: there is nothing to pair. Name the column of image ids with id=, or say paired=False."
@@ -167,7 +167,7 @@ def pair_of(
         _same(opened, order, roles)
         opened = opened if everything else [one.subset(order) for one in opened]
     sides = [scored(one, chosen, role) for one, role in zip(opened, roles, strict=True)]
-    if not paired and any(map(_no_patients, opened)):
+    if not paired and any(map(no_patients, opened)):
         # Row 7 of one table is not the patient of row 7 of the other.
         sides = [replace(side, patients=np.char.add(f"{k}: ", side.patients)) for k, side in enumerate(sides)]
     parents = {role: one.provenance for role, one in zip(roles, opened, strict=True)}
@@ -237,7 +237,8 @@ def _same(opened: list[Predictions], order: list[str], roles: tuple[str, str]) -
             raise InputError(message)
 
 
-def _no_patients(predictions: Predictions) -> str:
+def no_patients(predictions: Predictions) -> str:
+    """Say that no patient column was named, or nothing."""
     source = predictions.provenance
     if source.verb != "from_table" or source.settings.get("patient") is not None:
         return ""
