@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from workbench.audit.bootstrap import BLOCK, _weights
+from workbench.audit.blocks import LANES, blocks_of, packed_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +113,11 @@ def drawn_pairs(
 
 def _blocks(patients: int, replicates: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the weights of the patients and of the imagined ones, a block of replicates at a time."""
-    for start in range(0, replicates, BLOCK):
-        weights = _weights(patients + IMAGINED, seed, start // BLOCK)[:, : replicates - start]
-        yield weights[:patients], weights[patients:]
+    for block in range(blocks_of(replicates)):
+        packed = packed_weights(patients + IMAGINED, seed, block)
+        # The first lane of the first block is the sample itself.
+        lanes = np.hstack([packed & 15, packed >> 4])[:, block == 0 : 1 + replicates - block * LANES].astype(np.float64)
+        yield lanes[:patients], lanes[patients:]
 
 
 def _curve(found: np.ndarray, wrong: np.ndarray, imagined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
