@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
     from workbench.clustered import Estimates
+
+# A correlation of more quantities than this is not taken apart, which costs the cube of their number; the multipliers go
+# to the patients (or replicates) themselves.
+MANY = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,31 @@ def together(estimates: Estimates, *, level: float = 0.95, draws: int = 10_000, 
     return Together(level, each, low, high, _adjusted(p, largest, int(family.sum())))
 
 
+def joint_quantile(errors: np.ndarray, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> float:
+    """Return how many standard errors each of K intervals must reach so that all hold at once in `level` of samples.
+
+    The errors are taken for jointly normal with the correlation of their replicates, so that no more replicates are
+    needed than a correlation takes; it lies between the quantile of one interval and Bonferroni's of K.
+
+    Parameters
+    ----------
+    errors : replicates of K quantities, ``(R, K)``, row by row from the same patients; NaN counts as no error.
+    level, draws, seed : as in :func:`together`.
+
+    References
+    ----------
+    Hothorn, Bretz & Westfall 2008, Biom J 50:346 (single-step max-T).
+    """
+    known = np.isfinite(errors)
+    count = np.maximum(known.sum(0), 1)
+    centred = np.where(known, errors - np.where(known, errors, 0.0).sum(0) / count, 0.0)
+    lengths = np.sqrt((centred**2).sum(0))
+    moving = lengths > 1e-12 * np.sqrt(count)
+    kinds = int(moving.sum())
+    each = _own_level(_largest(centred[:, moving] / lengths[moving], draws, seed), level, kinds)
+    return float(-ndtri((1 - each) / 2))
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """Adjust p-values for the chance of any false alarm (Holm 1979, Scand J Stat 6:65); NaN stays and does not count.
 
@@ -101,13 +130,16 @@ def _largest(influence: np.ndarray, draws: int, seed: int) -> np.ndarray:
     count = influence.shape[1]
     if count == 0:
         return np.zeros(draws)
-    correlation = _shrunk(influence)
-    values, vectors = np.linalg.eigh(correlation)
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    if count <= MANY:
+        values, vectors = np.linalg.eigh(_shrunk(influence))
+        root = vectors * np.sqrt(np.maximum(values, 0))
+    else:
+        length = np.sqrt((influence**2).sum(0))
+        root = influence.T / np.where(length > 0, length, 1)[:, None]
     generator = np.random.default_rng(seed)
-    block = max(1, 2**22 // count)
+    block = max(1, 2**22 // max(root.shape))
     parts = [
-        np.abs(generator.standard_normal((min(block, draws - start), count)) @ root.T).max(1)
+        np.abs(generator.standard_normal((min(block, draws - start), root.shape[1])) @ root.T).max(1)
         for start in range(0, draws, block)
     ]
     return np.sort(np.concatenate(parts))
@@ -131,12 +163,12 @@ def _shrunk(influence: np.ndarray) -> np.ndarray:
 
 def _own_level(largest: np.ndarray, level: float, count: int) -> float:
     """Level of one interval at which all hold: between that of one alone and Bonferroni's."""
-    alone = float(2 * stats.norm.sf(np.quantile(largest, level))) if count > 1 else 1 - level
+    alone = float(2 * ndtr(-np.quantile(largest, level))) if count > 1 else 1 - level
     return 1 - float(np.clip(alone, (1 - level) / max(count, 1), 1 - level))
 
 
 def _adjusted(p: np.ndarray, largest: np.ndarray, count: int) -> np.ndarray:
-    reached = stats.norm.isf(p / 2)
+    reached = -ndtri(p / 2)
     beyond = len(largest) - np.searchsorted(largest, np.nan_to_num(reached), side="left")
     adjusted = np.clip((beyond + 1) / (len(largest) + 1), p, np.minimum(p * max(count, 1), 1))
     return np.where(np.isnan(p), np.nan, adjusted)

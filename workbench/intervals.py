@@ -61,19 +61,57 @@ def area_score(area: float, positives: float, negatives: float, z: float) -> Int
     return low, high
 
 
-def difference(first: float, first_interval: Interval, second: float, second_interval: Interval) -> Interval:
+def difference(
+    first: float, first_interval: Interval, second: float, second_interval: Interval, *, correlation: float = 0.0
+) -> Interval:
     """Interval of ``first − second`` from the interval of each, by square-and-add.
 
-    It takes the two for independent; where patients are in both, their covariance would make it narrower.
+    Parameters
+    ----------
+    correlation : of their errors, −1 to 1; 0 where no patient is in both.
 
     References
     ----------
-    Newcombe 1998, Stat Med 17:873, method 10; Zou & Donner 2008, Stat Med 27:1693.
+    Newcombe 1998, Stat Med 17:873, method 10; Zou & Donner 2008, Stat Med 27:1693; Zou 2007, Psychol Methods 12:399
+    (correlated).
     """
     gap = first - second
-    low = gap - math.hypot(first - first_interval[0], second_interval[1] - second)
-    high = gap + math.hypot(first_interval[1] - first, second - second_interval[0])
-    return low, high
+    down, up = (
+        (first - first_interval[0], second_interval[1] - second),
+        (first_interval[1] - first, second - second_interval[0]),
+    )
+    low, high = (math.sqrt(max(own**2 - 2 * correlation * own * other + other**2, 0.0)) for own, other in (down, up))
+    return gap - low, gap + high
+
+
+def ratio(
+    first: float, first_interval: Interval, second: float, second_interval: Interval, *, correlation: float = 0.0
+) -> Interval:
+    """Interval of ``first / second``, both 0 or more: the ratios R for which that of ``first − R·second`` holds 0.
+
+    The upper bound is infinite where `second` may be 0. Square-and-add for R·second gives a quadratic in R.
+
+    References
+    ----------
+    Donner & Zou 2012, Stat Methods Med Res 21:347 (MOVER-R).
+    """
+    if not second > 0:
+        return NONE
+    down, up = (
+        (first - first_interval[0], second_interval[1] - second),
+        (first_interval[1] - first, second - second_interval[0]),
+    )
+    middle = [first * second - correlation * own * other for own, other in (down, up)]
+    ends = [(second**2 - other**2) * (first**2 - own**2) for own, other in (down, up)]
+    root = [math.sqrt(max(centre**2 - end, 0.0)) for centre, end in zip(middle, ends, strict=True)]
+    lower = middle[0] + root[0]
+    below = second**2 - up[1] ** 2
+    # Rounding must not make a bound of a second number that may be 0.
+    free = below <= 1e-12 * second**2
+    return (
+        (first**2 - down[0] ** 2) / lower if lower > 0 else 0.0,
+        math.inf if free else (middle[1] + root[1]) / below,
+    )
 
 
 def _expit(value: float) -> float:

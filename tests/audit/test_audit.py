@@ -35,7 +35,7 @@ def row(table, metric, group):
 def test_every_metric_and_group_has_a_row_with_its_counts(audit):
     assert audit.groups[:3] == ["all", "sex=F", "sex=M"]
     assert audit.groups[3] == "sex=F & view=0"
-    assert len(audit.table) == 3 * 9
+    assert len(audit.table) == 6 * 9
     assert row(audit.table, "AUROC", "all")["n"] == 1200
     assert row(audit.table, "AUROC", "all")["patients"] == 400
     assert (audit.table["low"] <= audit.table["value"]).all()
@@ -46,12 +46,12 @@ def test_the_same_seed_gives_the_same_digits_and_another_does_not(predictions):
     first, again, other = (wb.audit(predictions, seed=seed) for seed in (3, 3, 4))
     pd.testing.assert_frame_equal(first.table, again.table, check_exact=True)
     assert first.provenance == again.provenance
-    assert row(first.table, "AUROC", "all")["low"] != row(other.table, "AUROC", "all")["low"]
+    assert row(first.table, "Brier score", "all")["low"] != row(other.table, "Brier score", "all")["low"]
 
 
 def test_a_gap_is_group_minus_rest_and_two_groups_mirror_each_other(audit):
     gaps = audit.gaps[audit.gaps["by"] == "sex"]
-    for metric in ("AUROC", "sensitivity", "specificity"):
+    for metric in ("AUROC", "sensitivity", "specificity", "PPV", "Brier score"):
         women, men = row(gaps, metric, "sex=F"), row(gaps, metric, "sex=M")
         apart = row(audit.table, metric, "sex=F")["value"] - row(audit.table, metric, "sex=M")["value"]
         assert women["value"] == pytest.approx(apart, abs=1e-12)
@@ -116,9 +116,27 @@ def test_copies_of_images_widen_nothing_but_rows_would(scores):
 
 def test_another_threshold_gives_what_a_new_audit_there_gives(audit):
     again = wb.audit(audit.predictions, BY, threshold=0.3)
-    pd.testing.assert_frame_equal(audit.at(0.3), again.table, check_exact=True)
-    assert audit.gaps_at(0.3)["value"].tolist() == again.gaps["value"].tolist()
+    bands = ["band_low", "band_high"]
+    pd.testing.assert_frame_equal(audit.at(0.3).drop(columns=bands), again.table.drop(columns=bands), check_exact=True)
+    pd.testing.assert_frame_equal(
+        audit.gaps_at(0.3).drop(columns=bands), again.gaps.drop(columns=bands), check_exact=True
+    )
     pd.testing.assert_frame_equal(audit.at(0.5), audit.table, check_exact=True)
+    pd.testing.assert_frame_equal(audit.gaps_at(0.5), audit.gaps, check_exact=True)
+
+
+def test_metrics_without_a_formula_move_with_the_threshold_too(scores):
+    asked = {
+        "label": "truth",
+        "score": "p",
+        "patient": "who",
+        "metrics": ["F1", "MCC", "Brier score"],
+        "replicates": 200,
+    }
+    here, there = (wb.audit(scores(patients=200), ["sex"], threshold=cut, **asked) for cut in (0.5, 0.4))
+    columns = ["value", "low", "high"]
+    pd.testing.assert_frame_equal(here.at(0.4)[columns], there.table[columns], check_exact=True)
+    assert here.at(0.4)["value"].tolist() != here.table["value"].tolist()
 
 
 def test_curves_hold_the_area_and_start_and_end_in_the_corners(audit):
@@ -146,7 +164,7 @@ def test_names_from_the_table_are_escaped_in_html(scores):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [({"by": ["sx"]}, "did you mean 'sex'"), ({"metrics": ["AUC"]}, "metric 'AUC' is unknown"),
-     ({"threshold": 2}, "threshold 2 lies outside"), ({"level": 95}, "level 95"), ({"replicates": 10}, "10 replicates"),
+     ({"threshold": 2}, "threshold=2 must be a number from 0 to 1"), ({"level": 95}, "level 95"), ({"replicates": 10}, "10 replicates"),
      ({"positive": "2"}, "class '2' is unknown"), ({"label": "truth"}, "Leave them out")],
 )  # fmt: skip
 def test_wrong_settings_are_refused_with_the_mend(predictions, asked, message):
@@ -159,8 +177,6 @@ def test_one_class_only_and_three_classes_are_refused_with_the_mend(predictions)
         wb.audit(predictions.subset(predictions.table.index[predictions.labels == 1]))
     frame = pd.DataFrame({"y": list("abc") * 30, "a": [0.2] * 90, "b": [0.3] * 90, "c": [0.5] * 90})
     three = wb.Predictions.from_table(frame, label="y", score=["a", "b", "c"])
-    with pytest.raises(InputError, match="positive='c'"):
-        wb.audit(three)
     with pytest.warns(EvidenceWarning, match="No patient"):
         assert row(wb.audit(three, positive="b").table, "AUROC", "all")["value"] == 0.5
 

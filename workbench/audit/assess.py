@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.audit.bootstrap import bootstrap
-from workbench.audit.metrics import METRICS
+from workbench.audit.asked import check_interval, entries, positive_class, share
+from workbench.audit.choose import INTERVALS
+from workbench.audit.cutting import cut_at
+from workbench.audit.doubts import empty_crossings, no_patients, two_values
+from workbench.audit.evidence import ENOUGH, FEWEST
+from workbench.audit.finding import Finding
+from workbench.audit.reading import DEFAULTS, read, setting_of
 from workbench.audit.result import Audit
-from workbench.audit.sample import design_of
-from workbench.audit.tables import Reading, gap_table, metric_table
+from workbench.audit.words import thin_groups
 from workbench.errors import EvidenceWarning, InputError, unknown_name
 from workbench.predictions import Predictions
 from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def audit(
@@ -28,12 +32,20 @@ def audit(
     label: str | None = None,
     score: str | None = None,
     patient: str | None = None,
-    threshold: float | None = None,
+    weight: str | None = None,
+    threshold: float | Finding | Mapping[str, float] | None = None,
+    metrics: Sequence[str] | None = None,
+    positive: str | None = None,
+    reference: str | Mapping[str, str] = "rest",
+    prevalence: float | None = None,
+    interval: str = "auto",
     level: float = 0.95,
     replicates: int = 1000,
+    permutations: int = 0,
+    enough: int = ENOUGH,
+    fewest: int = FEWEST,
     seed: int = 0,
-    metrics: Sequence[str] = METRICS,
-    positive: str | None = None,
+    **asked: Any,
 ) -> Audit:
     """Measure how well the scores tell the classes apart, for everybody and for each group, and how sure that is.
 
@@ -42,17 +54,28 @@ def audit(
     predictions : a `Predictions`, or anybody's table of scores (CSV, Excel, Parquet, DataFrame) with `label` and `score`.
     by : attributes to break down by; a tuple crosses them: ``["sex", "age", ("sex", "age")]``. A missing value is a
         group of its own; a number with more than ten values is cut into quarters of equal size.
-    label, score, patient : columns of a table: the truth, the probability of the positive class, the patient.
-        Images of one patient are resampled together; without `patient` each image counts as a patient, and the audit
-        says so.
-    threshold : images with a score at or above it are called positive; 0.5 unless given. It is never chosen on the
-        audited images themselves, because the sensitivity found there would be too good.
-    level : confidence of the intervals, 0.5–0.999.
-    replicates : bootstrap replicates, 100 or more.
-    seed : the same seed gives the same numbers.
-    metrics : any of ``AUROC``, ``sensitivity``, ``specificity``.
+    label, score, patient, weight : columns of a table: the truth, the probability of the positive class, the patient, and
+        what a row counts where the sample was drawn unequally. Images of one patient are resampled together; without
+        `patient` each image counts as a patient, and the audit says so.
+    threshold : images with a score at or above it are called positive; 0.5 unless given. A number, what
+        ``wb.audit.operating_point`` chose, or one for each group of an attribute, ``{"sex=F": 0.4, "sex=M": 0.5}``. It is
+        never chosen on the audited images themselves, because what is found there would be too good; where an operating
+        point was, the audit says so.
+    metrics : any of :mod:`workbench.audit.definitions`; by default AUROC, sensitivity, specificity, PPV, NPV and Brier score.
     positive : the positive class; by default the last of two. With more classes it must be given, and is held
         against all others.
+    reference : what a group is held against: everybody else (``"rest"``), the groups' ``"mean"``, the ``"largest"`` group,
+        or a group by name, ``{"sex": "M"}`` (other attributes then keep the rest).
+    prevalence : share of positives, between 0 and 1, that every group is weighted to; by default each has its own.
+    interval : ``"auto"``: Wilson's for shares and DeLong's or Obuchowski's for the AUROC, else the bootstrap over patients;
+        the column `reason` says why. ``"percentile"`` or ``"BCa"`` take the bootstrap for all.
+    level : confidence of the intervals, 0.5–0.999.
+    replicates : bootstrap replicates, 100 or more.
+    permutations : of patients between groups, for the gaps' column ``p_permutation``; 0 for none.
+    enough, fewest : patients of a class below which a number is grey, and below which it is refused.
+    seed : the same seed gives the same numbers.
+    **asked : further settings of metrics: ``specificity``, ``sensitivity``, ``partial``, ``bins``
+        (see :class:`workbench.audit.metric.Setting`).
 
     Returns
     -------
@@ -62,8 +85,9 @@ def audit(
     Warns
     -----
     EvidenceWarning
-        Once, naming the groups whose numbers their sample cannot carry: fewer than 20 patients of a class; below
-        5 the number is refused and shown as NaN.
+        Once, naming the groups whose numbers their sample cannot carry, and what else is doubtful: images taken for
+        patients, a patient with two values of an attribute that stays, crossings without an image, a threshold chosen on
+        the audited images.
 
     Raises
     ------
@@ -75,90 +99,80 @@ def audit(
     >>> rng = np.random.default_rng(0)
     >>> truth = rng.integers(0, 2, 400)
     >>> table = pd.DataFrame({"truth": truth, "p": (truth + rng.random(400)) / 2, "who": np.arange(400)})
-    >>> wb.audit(table, label="truth", score="p", patient="who").table[["metric", "value", "n"]].round(2)
-            metric  value    n
-    0        AUROC    1.0  400
-    1  sensitivity    1.0  400
-    2  specificity    1.0  400
+    >>> found = wb.audit(table, label="truth", score="p", patient="who", metrics=["AUROC", "sensitivity"])
+    >>> found.table[["metric", "value", "low", "high", "n", "method"]].round(3)
+            metric  value    low  high    n    method
+    0        AUROC    1.0  0.981   1.0  400  Newcombe
+    1  sensitivity    1.0  0.981   1.0  400    Wilson
     """
-    by = [by] if isinstance(by, str) else list(by)
-    _check_settings(threshold, level, replicates, metrics)
-    predictions = _opened(predictions, by, label, score, patient)
-    positive = _positive_class(predictions, positive)
-    cut = 0.5 if threshold is None else float(threshold)
-    settings = {
-        "by": [entry if isinstance(entry, str) else list(entry) for entry in by], "threshold": cut,
-        "level": float(level), "replicates": int(replicates), "metrics": list(metrics), "positive": positive,
-        "seed": int(seed),
+    crossed = entries(by)
+    _check(level, replicates, permutations, enough=enough, fewest=fewest)
+    if interval not in INTERVALS:
+        raise unknown_name("interval", interval, INTERVALS)
+    attributes = list(
+        dict.fromkeys(name for entry in crossed for name in ([entry] if isinstance(entry, str) else entry))
+    )
+    columns = {"label": label, "score": score, "patient": patient, "weight": weight}
+    predictions = _opened(predictions, attributes, columns)
+    positive = positive_class(predictions, positive)
+    where = cut_at(threshold, predictions)
+    settings: dict[str, Any] = {
+        "by": [list(entry) if isinstance(entry, tuple) else entry for entry in crossed], "threshold": where.threshold,
+        "thresholds": None if where.by_group is None else dict(where.by_group), "threshold_origin": where.origin,
+        "metrics": list(DEFAULTS if metrics is None else metrics), "positive": positive,
+        "reference": dict(reference) if not isinstance(reference, str) else reference,
+        "prevalence": None if prevalence is None else share(prevalence, "prevalence", ends=False),
+        "interval": interval, "level": float(level), "replicates": int(replicates), "permutations": int(permutations),
+        "enough": int(enough), "fewest": int(fewest), "seed": int(seed), "asked": setting_of(asked),
     }  # fmt: skip
-    design = design_of(predictions, by, positive)
-    reading = Reading(tuple(metrics), cut, float(level))
-    drawn = bootstrap(design, cut, replicates=replicates, seed=seed)
-    table, gaps = metric_table(design, reading, drawn), gap_table(design, reading, drawn)
+    found = read(predictions, settings)
+    told = [
+        *thin_groups(found.table), *([where.warning] if where.warning else []), *no_patients(predictions),
+        *two_values(predictions, attributes), *empty_crossings(found.roster.design),
+    ]  # fmt: skip
+    settings |= found.widths
     kept = {name: value for name, value in settings.items() if name != "seed"}
-    provenance = Provenance("audit", kept, digest(table, gaps), {"predictions": predictions.provenance}, seed=seed)
-    result = Audit(table, gaps, predictions, settings, provenance)
-    if result.warnings:
-        warnings.warn(
-            " ".join(result.warnings), EvidenceWarning, stacklevel=3
-        )  # 3: `wb.audit` is a package that passes the call on
-    return result
+    parents = {"predictions": predictions.provenance} | (
+        {"threshold": threshold.provenance} if isinstance(threshold, Finding) else {}
+    )
+    provenance = Provenance("audit", kept, digest(found.table, found.gaps), parents, seed=seed)
+    if told:
+        # 3: `wb.audit` is a package that passes the call on.
+        warnings.warn(" ".join(told), EvidenceWarning, stacklevel=3)
+    return Audit(found.table, found.gaps, found.ratios, predictions, settings, tuple(told), provenance)
 
 
-def _check_settings(threshold: float | None, level: float, replicates: int, metrics: Sequence[str]) -> None:
-    if threshold is not None and not 0 <= threshold <= 1:
-        message = f"threshold {threshold} lies outside 0–1; scores are probabilities, and so is the threshold."
+def _check(level: float, replicates: int, permutations: int, *, enough: int, fewest: int) -> None:
+    check_interval(level, replicates)
+    if permutations < 0 or 0 < permutations < 19:
+        message = (
+            f"{permutations} permutations cannot give a p-value of 0.05; take 19 or more (999 is usual), or 0 for none."
+        )
         raise InputError(message)
-    if not 0.5 <= level <= 0.999:
-        message = f"level {level} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
+    if not 1 <= fewest <= enough:
+        message = f"fewest={fewest} and enough={enough} must be 1 or more, and fewest no larger than enough."
         raise InputError(message)
-    if replicates < 100:
-        message = f"{replicates} replicates cannot place the ends of an interval; take 100 or more (1000 is usual)."
-        raise InputError(message)
-    for metric in metrics:
-        if metric not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
 
 
 def _opened(
-    source: Predictions | pd.DataFrame | str | Path,
-    by: list[str | Sequence[str]],
-    label: str | None,
-    score: str | None,
-    patient: str | None,
+    source: Predictions | pd.DataFrame | str | Path, attributes: list[str], columns: dict[str, str | None]
 ) -> Predictions:
     """Take predictions as they are, open a folder of saved ones, or read a table by the columns named."""
     if not isinstance(source, pd.DataFrame | Predictions) and Path(source).is_dir():
         source = Predictions.load(source)
     if isinstance(source, Predictions):
-        if label is not None or score is not None or patient is not None:
-            message = (
-                "label, score and patient name columns of a table; Predictions know theirs already. Leave them out."
-            )
+        given = [name for name, column in columns.items() if column is not None]
+        if given:
+            message = "label, score, patient and weight name columns of a table; Predictions know theirs already. Leave them out."
             raise InputError(message)
         return source
-    if label is None or score is None:
+    if columns["label"] is None or columns["score"] is None:
         message = (
             "a table needs label= (column of the truth) and score= (column of the positive class's probability), "
             "and patient= where patients have several images."
         )
         raise InputError(message)
-    names = [name for entry in by for name in ((entry,) if isinstance(entry, str) else entry)]
     return Predictions.from_table(
-        source, label=label, score=score, patient=patient, attributes=list(dict.fromkeys(names))
-    )
-
-
-def _positive_class(predictions: Predictions, positive: str | None) -> str:
-    classes = predictions.classes
-    if positive is not None:
-        if str(positive) not in classes:
-            raise unknown_name("positive: class", positive, classes)
-        return str(positive)
-    if len(classes) > 2:
-        message = (
-            f"there are {len(classes)} classes ({', '.join(classes)}): say which one is held against all others, "
-            f"positive={classes[-1]!r}."
-        )
-        raise InputError(message)
-    return classes[-1]
+        source, label=columns["label"], score=columns["score"], patient=columns["patient"], weight=columns["weight"],
+        attributes=attributes,
+    )  # fmt: skip

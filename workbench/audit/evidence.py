@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from workbench.audit.metrics import evidence_arms
-
-if TYPE_CHECKING:
-    from workbench.audit.sample import Arm, Sample
+from dataclasses import dataclass
 
 # Below ENOUGH patients of a class every interval is wide and its coverage doubtful; below FEWEST (measured: intervals
 # that should hold in 95 of 100 cases hold in 70–80) a number would mislead.
@@ -18,30 +13,37 @@ REFUSED = "refused"
 NOT_ESTIMABLE = "not estimable"
 
 
-def note(metric: str, sample: Sample) -> str:
-    """Say what is wrong with the evidence for a metric in a group, or nothing."""
-    return "; ".join(
-        sentence
-        for arm in evidence_arms(metric, sample)
-        if (sentence := _sentence(arm, "positives" if arm is sample.positives else "negatives"))
-    )
+@dataclass(frozen=True)
+class Carrier:
+    """The images that carry a number: what they are, how many, and of how many patients."""
+
+    kind: str
+    images: int
+    patients: int
 
 
-def weight(metric: str, sample: Sample) -> int:
-    """Count the patients that carry a metric: those of the smaller class it needs."""
-    return min(len(arm.sizes) for arm in evidence_arms(metric, sample))
+def note(carriers: list[Carrier], enough: int = ENOUGH, fewest: int = FEWEST) -> str:
+    """Say what is wrong with the evidence, or nothing."""
+    return "; ".join(text for carrier in carriers if (text := _sentence(carrier, enough, fewest)))
 
 
-def _sentence(arm: Arm, kind: str) -> str:
-    patients = len(arm.sizes)
-    if patients >= ENOUGH:
+def fewest_patients(carriers: list[Carrier]) -> int:
+    """Count the patients of the class that has fewest."""
+    return min(carrier.patients for carrier in carriers)
+
+
+def _sentence(carrier: Carrier, enough: int, fewest: int) -> str:
+    if carrier.patients >= enough:
         return ""
-    singular = kind[:-1]
-    count = f"{len(arm)} {singular if len(arm) == 1 else kind}"
-    if patients < len(arm):
-        count += f" of {patients} patient{'s' if patients > 1 else ''}"
-    if patients == 0:
-        return f"{NOT_ESTIMABLE}: no {kind}"
-    if patients < FEWEST:
-        return f"{REFUSED}: only {count}; at least {FEWEST} are needed"
+    kind = carrier.kind
+    if carrier.images == 1:
+        first, _, rest = kind.partition(" ")
+        kind = first.removesuffix("s") + (f" {rest}" if rest else "")
+    count = f"{carrier.images} {kind}"
+    if carrier.patients < carrier.images:
+        count += f" of {carrier.patients} patient{'s' if carrier.patients > 1 else ''}"
+    if carrier.patients == 0:
+        return f"{NOT_ESTIMABLE}: no {carrier.kind}"
+    if carrier.patients < fewest:
+        return f"{REFUSED}: only {count}; at least {fewest} are needed"
     return f"only {count}: wide interval, do not rely on it"

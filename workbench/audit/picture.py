@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from workbench.audit.words import missing_in_words
 from workbench.html import render
 
 if TYPE_CHECKING:
@@ -15,34 +17,57 @@ if TYPE_CHECKING:
 def as_html(audit: Audit) -> str:
     """Return groups as rows and metrics as columns, faint with the reason where the sample cannot carry the number."""
     metrics = list(dict.fromkeys(audit.table["metric"]))
+    ends = {metric: _ends(audit.table[audit.table["metric"] == metric]) for metric in metrics}
     blocks = []
     for by, part in audit.table.groupby("by", sort=False):
-        rows = [_row(group, rows, metrics) for group, rows in part.groupby("group", sort=False)]
-        blocks.append({"by": by, "rows": rows})
-    return render("audit.html", audit=audit, metrics=metrics, blocks=blocks,
+        rows = [_row(group, rows, ends) for group, rows in part.groupby("group", sort=False)]
+        blocks.append({"by": by, "missing": missing_in_words(audit, by.split(" × ")) if by else "", "rows": rows})
+    return render("audit.html", audit=audit, metrics=metrics, blocks=blocks, facts=_facts(audit),
                   percent=f"{100 * audit.settings['level']:g}")  # fmt: skip
 
 
-def _row(group: Any, rows: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
+def _facts(audit: Audit) -> list[str]:
+    settings = audit.settings
+    facts = [f"{len(audit.predictions):,} images", f"positive: {settings['positive']}"]
+    if settings["thresholds"] is None:
+        facts.append(f"called positive at a score of {settings['threshold']:g} or more")
+    else:
+        facts.append("called positive at each group's own threshold")
+    if settings["prevalence"] is not None:
+        facts.append(f"weighted to a prevalence of {100 * settings['prevalence']:g} %")
+    return [*facts, f"{100 * settings['level']:g} % intervals", f"seed {settings['seed']}"]
+
+
+def _row(group: Any, rows: pd.DataFrame, ends: dict[str, tuple[float, float]]) -> dict[str, Any]:
     first = rows.iloc[0]
     return {
         "group": group,
         "n": int(first["n"]),
         "positives": int(first["positives"]),
         "patients": int(first["patients"]),
-        "cells": [_cell(rows[rows["metric"] == metric].iloc[0]) for metric in metrics],
+        "cells": [_cell(rows[rows["metric"] == metric].iloc[0], *scale) for metric, scale in ends.items()],
         "notes": list(dict.fromkeys(text for note in rows["note"] for text in note.split("; ") if text)),
     }
 
 
-def _cell(row: pd.Series) -> dict[str, Any]:
-    estimable = not pd.isna(row["value"])
+def _cell(row: pd.Series, least: float, most: float) -> dict[str, Any]:
+    estimable, told = not pd.isna(row["value"]), not (pd.isna(row["low"]) or math.isinf(row["high"]))
+    wide = most - least or 1.0
     return {
         "value": f"{row['value']:.3f}" if estimable else "–",
-        "interval": f"{row['low']:.3f}–{row['high']:.3f}" if estimable else "",
-        "low": row["low"] if estimable else 0.0,
-        "high": row["high"] if estimable else 0.0,
-        "at": row["value"] if estimable else None,
+        "interval": f"{row['low']:.3f}–{row['high']:.3f}" if estimable and told else "",
+        "low": (row["low"] - least) / wide if told else 0.0,
+        "high": (row["high"] - least) / wide if told else 0.0,
+        "at": (row["value"] - least) / wide if estimable and told else None,
         "faint": bool(row["note"]),
-        "method": row["method"],
+        "method": ": ".join(text for text in (row["method"], row["reason"]) if text),
     }
+
+
+def _ends(rows: pd.DataFrame) -> tuple[float, float]:
+    """Return the ends of a metric's whiskers: 0–1 where all bounds lie there, else the outermost bounds."""
+    bounds = rows[["low", "high"]].to_numpy(dtype=float).ravel()
+    bounds = bounds[~(pd.isna(bounds) | (abs(bounds) == math.inf))]
+    if not len(bounds):
+        return 0.0, 1.0
+    return (0.0, 1.0) if bounds.min() >= 0 and bounds.max() <= 1 else (float(bounds.min()), float(bounds.max()))

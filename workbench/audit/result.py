@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
+from workbench.audit import paper, words
 from workbench.audit.curves import roc_points
-from workbench.audit.evidence import NOT_ESTIMABLE, REFUSED
+from workbench.audit.estimates import Estimates
+from workbench.audit.gaps import against
+from workbench.audit.measure import prepare
+from workbench.audit.reading import reading_of
+from workbench.audit.roster import Roster
 from workbench.audit.sample import Design, design_of
-from workbench.audit.tables import Reading, gap_table, metric_table
-from workbench.errors import InputError
+from workbench.audit.tables import adjusted, gap_tables, metric_table
+from workbench.errors import FileError, InputError, unknown_name
 from workbench.predictions import Predictions
 from workbench.provenance import Provenance
 from workbench.storage import read_json, reading, write_json, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from workbench.audit.measure import Prepared
+
+# What stands in a paper's table of gaps, and of groups.
+PAPER = ["metric", "group", "value", "low", "high", "n", "positives", "patients", "method", "note"]
+PAPER_GAPS = [
+    "metric",
+    "group",
+    "reference",
+    "kind",
+    "value",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "p_permutation",
+    "method",
+    "note",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +52,27 @@ class Audit:
 
     Parameters
     ----------
-    table : one row a metric and group: ``metric, group, by, value, low, high, n, positives, patients, method, note``.
-        Group ``all`` is everybody; ``value`` is NaN where it cannot be estimated, and ``note`` says why.
-    gaps : the difference of each group to the rest: ``metric, group, by, reference, value, low, high, n, positives,
-        patients, method, note``; the counts are the group's.
+    table : one row a metric and group: ``metric, group, by, value, low, high, band_low, band_high, n, positives, patients,
+        method, reason, note``. Group ``all`` is everybody; ``value`` is NaN where it cannot be estimated, and ``note``
+        says why. ``low`` and ``high`` hold for one number, ``band_low`` and ``band_high`` for all of the table at once.
+        ``method`` names the interval, ``reason`` says why that one.
+    gaps : the difference of each group to its ``reference``: the same columns, ``kind`` (``"difference"``), and ``p`` (where
+        the interval touches 0), ``p_holm`` and ``p_bh`` (adjusted over the whole table: any false alarm, share of false
+        alarms), ``p_permutation``; the counts are the group's.
+    ratios : the same of ``group / reference``, kind ``"ratio"``; NaN where a metric can be negative, or the reference is 0.
     predictions : what was audited.
-    settings : ``by, threshold, level, replicates, seed, metrics, positive``.
+    settings : what was asked: ``by, threshold, thresholds, metrics, positive, reference, prevalence, interval, level,
+        replicates, permutations, enough, fewest, seed, …``.
+    warnings : what a reader must know before the numbers: a sentence each.
     provenance : the way back.
     """
 
     table: pd.DataFrame
     gaps: pd.DataFrame
+    ratios: pd.DataFrame
     predictions: Predictions
     settings: Mapping[str, Any]
+    warnings: tuple[str, ...]
     provenance: Provenance
 
     @property
@@ -48,30 +80,47 @@ class Audit:
         """Names of all groups, everybody first."""
         return list(dict.fromkeys(self.table["group"]))
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader must know before the numbers: a sentence each, or nothing."""
-        return tuple(sentence for sentence in (self._thin_groups(), self._no_patients()) if sentence)
-
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of `table`."""
         return self.table.copy()
 
+    def to_markdown(self, which: str = "table") -> str:
+        """Return a table as Markdown for a paper: ``"table"``, ``"gaps"`` or ``"ratios"``."""
+        return paper.markdown(self._printed(which))
+
+    def to_latex(self, which: str = "table", *, caption: str = "", label: str = "") -> str:
+        """Return a table as LaTeX (booktabs) for a paper: ``"table"``, ``"gaps"`` or ``"ratios"``."""
+        level = f"{100 * self.settings['level']:g} % intervals"
+        return paper.latex(self._printed(which), caption=caption or f"Subgroup audit, {level}.", label=label)
+
+    def sentences(self) -> list[str]:
+        """Say what was found, in words that a results section could use."""
+        return words.results(self)
+
+    def methods(self) -> list[str]:
+        """Say how it was done, in words that a methods section could use."""
+        return words.methods(self)
+
     def at(self, threshold: float) -> pd.DataFrame:
         """Return the table at another threshold, at once.
 
-        Sensitivity and specificity are those of a full audit at `threshold`, with the same (Wilson) intervals; AUROC
-        does not depend on it and stays as it is.
+        Whatever depends on the threshold is what a full audit at `threshold` gives, with the same intervals; the bands keep
+        the width that they have in `table`. The rest stays as it is.
+
+        Parameters
+        ----------
+        threshold : 0–1, the same for every group.
         """
-        moving = self._moving(threshold)
-        made = metric_table(self._design, Reading(moving, float(threshold), self.settings["level"]))
-        return _replaced(self.table, made, moving)
+        moved = self._moved(threshold)
+        made, _ = metric_table(moved, width=_number(self.settings["band"]))
+        return _replaced(self.table, made)
 
     def gaps_at(self, threshold: float) -> pd.DataFrame:
-        """Return the gaps at another threshold; those of sensitivity and specificity by square-and-add, not bootstrap."""
-        moving = self._moving(threshold)
-        made = gap_table(self._design, Reading(moving, float(threshold), self.settings["level"]))
-        return _replaced(self.gaps, made, moving)
+        """Return the gaps at another threshold, as :meth:`at`; adjusted p-values count all gaps, permutations are left out."""
+        moved = self._moved(threshold)
+        held_against = against(moved, self.settings["reference"])
+        made, _, _ = gap_tables(moved, held_against, width=_number(self.settings["gap_band"]))
+        return adjusted(_replaced(self.gaps, made))
 
     def curves(self, by: str | None = None, *, most: int = 400) -> pd.DataFrame:
         """Return the ROC curve of each group: columns ``group, by, fpr, tpr, threshold``.
@@ -99,11 +148,12 @@ class Audit:
         return dashboard(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write both tables (Parquet), the settings (JSON) and the predictions to `folder`."""
+        """Write the tables (Parquet), the settings and warnings (JSON) and the predictions to `folder`."""
         with writing(folder, "Audit") as scratch:
-            self.table.to_parquet(scratch / "table.parquet")
-            self.gaps.to_parquet(scratch / "gaps.parquet")
+            for name in ("table", "gaps", "ratios"):
+                getattr(self, name).to_parquet(scratch / f"{name}.parquet")
             write_json(scratch / "settings.json", dict(self.settings))
+            write_json(scratch / "warnings.json", list(self.warnings))
             self.predictions.save(scratch / "predictions")
             self.provenance.save(scratch)
         return Path(folder)
@@ -112,17 +162,21 @@ class Audit:
     def load(cls, folder: str | Path) -> Self:
         """Read what :meth:`save` wrote, after checking every byte."""
         path = reading(folder, "Audit")
+        if not (path / "ratios.parquet").is_file():
+            message = (
+                f"{path} was saved by an older Workbench, whose audits had fewer tables; audit its predictions again: "
+                f"wb.audit({str(path / 'predictions')!r}, by=…)."
+            )
+            raise FileError(message)
+        table, gaps, ratios = (pd.read_parquet(path / f"{name}.parquet") for name in ("table", "gaps", "ratios"))
         return cls(
-            pd.read_parquet(path / "table.parquet"),
-            pd.read_parquet(path / "gaps.parquet"),
-            Predictions.load(path / "predictions"),
-            read_json(path / "settings.json"),
-            Provenance.load(path),
-        )
+            table, gaps, ratios, Predictions.load(path / "predictions"), read_json(path / "settings.json"),
+            tuple(read_json(path / "warnings.json")), Provenance.load(path),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         everybody = self.table[self.table["group"] == "all"]
-        numbers = ", ".join(f"{row.metric} {_number(row)}" for row in everybody.itertuples())
+        numbers = ", ".join(f"{row.metric} {words.with_interval(row)}" for row in everybody.itertuples())
         return f"Audit({len(self.predictions)} images, {len(self.groups)} groups: {numbers})"
 
     def _repr_html_(self) -> str:
@@ -130,48 +184,49 @@ class Audit:
 
         return as_html(self)
 
+    def _printed(self, which: str) -> pd.DataFrame:
+        tables = {"table": (self.table, PAPER), "gaps": (self.gaps, PAPER_GAPS), "ratios": (self.ratios, PAPER_GAPS)}
+        if which not in tables:
+            raise unknown_name("table", which, tables)
+        table, columns = tables[which]
+        return table[columns]
+
     @cached_property
     def _design(self) -> Design:
         return design_of(self.predictions, self.settings["by"], self.settings["positive"])
 
-    def _moving(self, threshold: float) -> tuple[str, ...]:
+    @cached_property
+    def _roster(self) -> Roster:
+        return Roster(self._design)
+
+    @cached_property
+    def _prepared(self) -> Callable[[int], Prepared]:
+        return cache(lambda replicates: prepare(self._design, replicates=replicates, seed=self.settings["seed"]))
+
+    def _moved(self, threshold: float) -> Estimates:
+        """Return the numbers that depend on the threshold, at another one."""
         if not 0 <= threshold <= 1:
             message = f"threshold {threshold} lies outside 0–1; scores are probabilities, and so is the threshold."
             raise InputError(message)
-        return tuple(metric for metric in self.settings["metrics"] if metric != "AUROC")
-
-    def _thin_groups(self) -> str:
-        noted = self.table[self.table["note"] != ""]
-        without = noted["note"].str.contains(f"{REFUSED}|{NOT_ESTIMABLE}", regex=True)
-        refused, wide = _listed(noted[without]["group"]), _listed(noted[~without]["group"])
-        parts = [f"some numbers of {refused} are refused or not estimable"] if refused else []
-        parts += [f"some of {wide} are uncertain"] if wide else []
-        return f"Too few cases: {', and '.join(parts)}. See the column 'note'." if parts else ""
-
-    def _no_patients(self) -> str:
-        source = self.predictions.provenance
-        if source.verb != "from_table" or source.settings.get("patient") is not None:
-            return ""
-        return (
-            "No patient column was named, so each image counts as a patient of its own; where patients have several "
-            "images, all intervals are too narrow. Name it: patient='column'."
+        asked = reading_of(self.settings, float(threshold))
+        asked = replace(asked, metrics=tuple(metric for metric in asked.metrics if metric.moves))
+        # Shares have formulas for their intervals and their gaps; they need no replicates.
+        formulas = (
+            asked.interval == "auto" and asked.setting.prevalence is None and all(one.share for one in asked.metrics)
         )
+        prepared = self._prepared(0 if formulas else self.settings["replicates"])
+        return Estimates(self._roster, asked, prepared.measure(asked.metrics, asked.setting))
 
 
-def _replaced(table: pd.DataFrame, made: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """Return `table` with the rows of `metrics` taken from `made`, which has the same rows in the same order."""
+def _replaced(table: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with the rows of the metrics in `made` taken from there, where they stand in the same order."""
     result = table.copy()
-    place = table["metric"].isin(metrics).to_numpy()
+    place = table["metric"].isin(made["metric"].unique()).to_numpy()
     for column in table.columns:
         result.loc[place, column] = made[column].to_numpy()
     return result
 
 
-def _listed(groups: pd.Series) -> str:
-    names = list(dict.fromkeys(groups))
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ", ".join(names[:6]) + more
-
-
-def _number(row: Any) -> str:
-    return "not estimable" if pd.isna(row.value) else f"{row.value:.3f} ({row.low:.3f}–{row.high:.3f})"
+def _number(value: float | None) -> float:
+    """JSON knows no NaN."""
+    return float("nan") if value is None else value

@@ -1,117 +1,124 @@
-"""The audit's two tables: a row for each metric and group, and a row for each gap between a group and the rest."""
+"""The audit's tables: a row for each metric and group, and a row for each gap between a group and what it is held against."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.audit.evidence import ENOUGH, FEWEST, note, weight
-from workbench.audit.metrics import Estimate, estimate
-from workbench.intervals import NONE, Interval, difference, normal_quantile
+from workbench.audit.choose import Bounds, choose
+from workbench.audit.gaps import gap
+from workbench.audit.roster import GROUP
+from workbench.comparisons import benjamini_hochberg, holm, joint_quantile
+from workbench.intervals import NONE, normal_quantile
 
 if TYPE_CHECKING:
-    from workbench.audit.bootstrap import Replicates
-    from workbench.audit.sample import Design, Sample
+    from collections.abc import Sequence
 
-COLUMNS = ("metric", "group", "by", "value", "low", "high", "n", "positives", "patients", "method", "note")
-GAP_COLUMNS = (
-    "metric", "group", "by", "reference", "value", "low", "high", "n", "positives", "patients", "method", "note",
+    from workbench.audit.estimates import Estimates
+    from workbench.audit.roster import Place
+
+COLUMNS = (
+    "metric", "group", "by", "value", "low", "high", "band_low", "band_high", "n", "positives", "patients", "method",
+    "reason", "note",
 )  # fmt: skip
-BOOTSTRAP = "bootstrap of patients"
-SQUARE_AND_ADD = "square-and-add"
+GAP_COLUMNS = (
+    "metric", "group", "by", "reference", "kind", "value", "low", "high", "band_low", "band_high", "p", "p_holm", "p_bh",
+    "p_permutation", "n", "positives", "patients", "method", "reason", "note",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How the tables are made: which metrics, where the threshold lies, and how sure the intervals are."""
+def metric_table(estimates: Estimates, *, width: float | None = None) -> tuple[pd.DataFrame, float]:
+    """Return the rows of all metrics in all groups, and how many standard errors wide their common band is.
 
-    metrics: tuple[str, ...]
-    threshold: float
-    level: float
-
-    def estimate(self, metric: str, sample: Sample) -> Estimate:
-        """Return a metric of a group with its closed-form interval; refused where fewer than `FEWEST` carry it."""
-        if weight(metric, sample) < FEWEST:
-            return Estimate(math.nan, NONE, "")
-        return estimate(metric, sample, self.threshold, normal_quantile(self.level))
-
-
-def metric_table(design: Design, reading: Reading, replicates: Replicates | None = None) -> pd.DataFrame:
-    """Return the rows of all metrics in all groups.
-
-    Sensitivity and specificity carry Wilson's interval. AUROC carries the bootstrap's, where at least `ENOUGH`
-    patients of each class are there and some pair is out of order, else a closed form; so it does without `replicates`.
+    Parameters
+    ----------
+    width : of the band, where it is known already.
     """
-    rows = []
-    for metric in reading.metrics:
-        for place, sample in enumerate(design.samples):
-            found = reading.estimate(metric, sample)
-            if metric == "AUROC" and replicates is not None and _bootstrapped(metric, sample, found):
-                interval = _percentiles(replicates.group[metric][place], reading.level)
-                found = Estimate(found.value, interval, BOOTSTRAP)
+    asked, rows, chosen, errors = estimates.reading.interval, [], [], []
+    for metric in estimates.reading.metrics:
+        for number, place in enumerate(estimates.places):
+            quantity = estimates.quantity(metric, GROUP, number)
+            chosen.append(choose(quantity, asked))
+            errors.append(quantity.drawn)
             rows.append(
-                {"metric": metric, "group": sample.group, "by": sample.by, **_numbers(found), **_size(sample)}
-                | {"method": found.method, "note": note(metric, sample)}
+                {"metric": metric.name, **_place(place), "value": quantity.value}
+                | {"note": estimates.note(metric, GROUP, number)}
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    width = _width(estimates, chosen, errors) if width is None else width
+    level = estimates.reading.level
+    told = [row | _interval(bounds, level, width) for row, bounds in zip(rows, chosen, strict=True)]
+    return pd.DataFrame(told, columns=COLUMNS), width
 
 
-def gap_table(design: Design, reading: Reading, replicates: Replicates | None = None) -> pd.DataFrame:
-    """Return the difference of every group to the rest of its partition.
+def gap_tables(
+    estimates: Estimates, held_against: Sequence[str | int | None], *, width: float | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Return the differences, the ratios, and how many standard errors wide the differences' common band is.
 
-    The interval is the bootstrap's where both sides can carry it, else square-and-add of the two closed forms.
+    Parameters
+    ----------
+    held_against : of each place, see :func:`workbench.audit.gaps.against`.
+    width : of the band, where it is known already.
+
+    p-values are adjusted over all differences. Of two groups that are each other's rest, one counts.
     """
-    rows = []
-    for metric in reading.metrics:
-        for place, (group, rest) in enumerate(zip(design.samples, design.rests, strict=True)):
-            if rest.n:
-                rows.append(_gap(metric, (group, rest), reading, _drawn(replicates, metric, place)))
-    return pd.DataFrame(rows, columns=GAP_COLUMNS)
+    found = [
+        gap(estimates, metric, number, other)
+        for metric in estimates.reading.metrics
+        for number, other in enumerate(held_against)
+        if other is not None
+    ]
+    kept = [one for one in found if not one.mirrored]
+    width = _width(estimates, [one.difference for one in kept], [one.drawn for one in kept]) if width is None else width
+    differences, ratios = [], []
+    for one in found:
+        row = {"metric": one.metric, **_place(one.place), "reference": one.reference, "p": one.p}
+        row |= {"p_permutation": math.nan, "note": one.note}
+        level = estimates.reading.level
+        differences.append(row | {"kind": "difference", "value": one.value} | _interval(one.difference, level, width))
+        ratios.append(row | {"kind": "ratio", "value": one.quotient} | _interval(one.ratio, level, width))
+    first, second = (pd.DataFrame(rows, columns=GAP_COLUMNS) for rows in (differences, ratios))
+    first = adjusted(first)
+    for name in ("p_holm", "p_bh"):
+        second[name] = first[name]
+    return first, second, width
 
 
-def _gap(metric: str, sides: tuple[Sample, Sample], reading: Reading, drawn: np.ndarray | None) -> dict[str, Any]:
-    group, rest = sides
-    first, second = reading.estimate(metric, group), reading.estimate(metric, rest)
-    gap, interval, method = first.value - second.value, NONE, ""
-    if not math.isnan(gap):
-        interval, method = difference(first.value, first.interval, second.value, second.interval), SQUARE_AND_ADD
-        if drawn is not None and _bootstrapped(metric, group, first) and _bootstrapped(metric, rest, second):
-            interval, method = _percentiles(drawn, reading.level), BOOTSTRAP
-    notes = [note(metric, group)] + [f"the rest: {text}" for text in [note(metric, rest)] if text]
-    return (
-        {"metric": metric, "group": group.group, "by": group.by, "reference": "rest"}
-        | _numbers(Estimate(gap, interval, method))
-        | _size(group)
-        | {"method": method, "note": "; ".join(text for text in notes if text)}
-    )
+def adjusted(differences: pd.DataFrame) -> pd.DataFrame:
+    """Adjust the p-values for all gaps of a table; of two groups that are each other's rest, one counts."""
+    names = differences.groupby(["metric", "by"], sort=False)["group"]
+    mirrored = (names.transform("size") == 2) & (names.cumcount() == 1) & (differences["reference"] == "rest")
+    p = differences["p"].to_numpy(dtype=np.float64)
+    made = {}
+    for name, adjust in (("p_holm", holm), ("p_bh", benjamini_hochberg)):
+        values = adjust(np.where(mirrored, np.nan, p))
+        # The mirror of a gap stands right behind it.
+        made[name] = np.where(mirrored, np.roll(values, 1), values)
+    return differences.assign(**made)
 
 
-def _drawn(replicates: Replicates | None, metric: str, place: int) -> np.ndarray | None:
-    if replicates is None:
-        return None
-    drawn: np.ndarray = replicates.group[metric][place] - replicates.rest[metric][place]
-    return drawn
+def _width(estimates: Estimates, chosen: list[Bounds], drawn: list[np.ndarray]) -> float:
+    """Return how many standard errors wide bands must be for all numbers shown to hold at once."""
+    level, own = estimates.reading.level, normal_quantile(estimates.reading.level)
+    family = [errors for bounds, errors in zip(chosen, drawn, strict=True) if not math.isnan(bounds.at(own)[0])]
+    if not family or not len(family[0]):
+        return math.nan
+    return joint_quantile(np.stack(family, axis=1), level=level)
 
 
-def _bootstrapped(metric: str, sample: Sample, found: Estimate) -> bool:
-    return weight(metric, sample) >= ENOUGH and 0 < found.value < 1
+def _interval(bounds: Bounds, level: float, width: float) -> dict[str, Any]:
+    low, high = bounds.at(normal_quantile(level))
+    band = NONE if math.isnan(width) else bounds.wide(width)
+    return {
+        "low": low, "high": high, "band_low": band[0], "band_high": band[1], "method": bounds.method,
+        "reason": bounds.reason,
+    }  # fmt: skip
 
 
-def _percentiles(values: np.ndarray, level: float) -> Interval:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return NONE
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _numbers(found: Estimate) -> dict[str, float]:
-    return {"value": found.value, "low": found.interval[0], "high": found.interval[1]}
-
-
-def _size(sample: Sample) -> dict[str, int]:
-    return {"n": sample.n, "positives": len(sample.positives), "patients": sample.patients}
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "group": place.group, "by": place.by, "n": place.n, "positives": place.positives, "patients": place.patients,
+    }  # fmt: skip

@@ -1,0 +1,162 @@
+"""Every number of an audit with what speaks for it: the formula of its interval, its replicates, and who carries it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.audit import closed_forms
+from workbench.audit.choose import INTERVALS, SMALL, Quantity
+from workbench.audit.clusters import Shares, shares
+from workbench.audit.evidence import ENOUGH, FEWEST, Carrier, fewest_patients, note
+from workbench.audit.noise import chance_error
+from workbench.audit.roster import GROUP, IMAGES, REST, Roster
+from workbench.audit.weighted import weighted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workbench.audit.closed_forms import Closed
+    from workbench.audit.measure import Measured
+    from workbench.audit.metric import Metric, Setting
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an audit is read: metrics and where they are taken, how sure the intervals are, and what a number must rest on."""
+
+    metrics: tuple[Metric, ...]
+    setting: Setting
+    level: float = 0.95
+    interval: str = INTERVALS[0]
+    enough: int = ENOUGH
+    fewest: int = FEWEST
+
+
+class Estimates:
+    """The numbers of a design, of every group (`GROUP`) and of everybody else (`REST`), by place in ``design.samples``."""
+
+    def __init__(self, roster: Roster, reading: Reading, measured: Measured) -> None:
+        self.roster, self.reading, self.measured = roster, reading, measured
+        self.design, self.places = roster.design, roster.places
+        self._shares: dict[tuple[str, int], Shares] = {}
+        self._closed = cache(self._made)
+        self._known = cache(self._quantity)
+        self._chance = cache(self._chance_error)
+
+    def quantity(self, metric: Metric, side: int, place: int) -> Quantity:
+        """Return a metric of a group or of its rest; NaN where fewer than `fewest` patients carry it."""
+        return self._known(metric.name, side, place)
+
+    def note(self, metric: Metric, side: int, place: int) -> str:
+        """Say what speaks against the number, or nothing."""
+        said = note(self.carriers(metric, side, place), self.reading.enough, self.reading.fewest)
+        return said or (self._noise(metric, side, place) if _biased(metric) else "")
+
+    def patients(self, metric: Metric, side: int, place: int) -> int:
+        """Count the patients that carry the number: those of the class that has fewest."""
+        return fewest_patients(self.carriers(metric, side, place))
+
+    def carriers(self, metric: Metric, side: int, place: int) -> list[Carrier]:
+        """Return the images that carry a metric: those of the classes it needs, or those that it is a share of."""
+        at = self.places[place]
+        kinds = metric.arms or (IMAGES,)
+        found = []
+        for kind in kinds:
+            images, patients = self.roster.counts[kind][at.partition]
+            found.append(Carrier(kind, int(images[side, at.code]), int(patients[side, at.code])))
+        if metric.share is not None and not metric.arms:
+            one = self.shares(metric, at.partition)
+            found = [
+                Carrier(
+                    WHOLES.get(metric.name, IMAGES), int(one.images[side, at.code]), int(one.patients[side, at.code])
+                )
+            ]
+        return found
+
+    def shares(self, metric: Metric, partition: int) -> Shares:
+        """Return a proportion in all groups of a partition."""
+        key = metric.name, partition
+        if key not in self._shares:
+            assert metric.share is not None
+            whole, hit = metric.share(self.design.truth, self.design.scores, self.reading.setting).T
+            self._shares[key] = shares(
+                self.roster.clusters[partition], np.where(whole > 0, hit, np.nan), self.design.weights
+            )
+        return self._shares[key]
+
+    def correlation(self, metric: Metric, place: int) -> float:
+        """Correlate the errors of a group's share and of its rest's, through the patients in both; 0 for what is no share."""
+        if metric.share is None:
+            return 0.0
+        at = self.places[place]
+        one = self.shares(metric, at.partition)
+        scale = math.sqrt(one.variance[GROUP, at.code] * one.variance[REST, at.code])
+        return float(np.clip(one.covariance[at.code] / scale, -1, 1)) if scale > 0 else 0.0
+
+    def _quantity(self, name: str, side: int, place: int) -> Quantity:
+        metric = next(one for one in self.reading.metrics if one.name == name)
+        values, drawn = (
+            (self.measured.values, self.measured.drawn), (self.measured.rest, self.measured.rest_drawn),
+        )[side]  # fmt: skip
+        patients = self.patients(metric, side, place)
+        value = float(values[name][place]) if patients >= self.reading.fewest else math.nan
+        return Quantity(
+            value, metric.bounds, None if math.isnan(value) else self._closed(name, side, place), drawn[name][place],
+            lambda: self._left_out(metric, side, place), patients, _biased(metric),
+        )  # fmt: skip
+
+    def _made(self, name: str, side: int, place: int) -> Closed | None:
+        """Return the formula of a number, where there is one."""
+        metric = next(one for one in self.reading.metrics if one.name == name)
+        if metric.share is not None and (self.reading.setting.prevalence is None or len(metric.arms) == 1):
+            at = self.places[place]
+            return closed_forms.share(self.shares(metric, at.partition), side, at.code)
+        if name == "AUROC":
+            rows = self.roster.rows(side, place)
+            return closed_forms.area(
+                self.design.scores[rows], self.design.truth[rows], patients=self.design.patients[rows],
+                weights=self.design.weights[rows],
+            )  # fmt: skip
+        return None
+
+    def _left_out(self, metric: Metric, side: int, place: int) -> np.ndarray:
+        """Return the number without each block of patients."""
+        rows = self.roster.rows(side, place)
+        block = self.roster.block[self.design.patients[rows]]
+        present = np.unique(block)
+        values = (self.measured.values, self.measured.rest)[side]
+        found = np.full(int(self.roster.block.max()) + 1, values[metric.name][place])
+
+        def kept() -> Iterator[np.ndarray]:
+            for number in present:
+                yield (block != number).astype(np.float64)
+
+        found[present] = weighted(self.design, metric, self.reading.setting, rows, kept())
+        return found
+
+    def _noise(self, metric: Metric, side: int, place: int) -> str:
+        """Say, in a small group, how much of a calibration error is noise, where that is half of it or more."""
+        at = self.places[place]
+        value = (self.measured.values, self.measured.rest)[side][metric.name][place]
+        floor = self._chance(metric.name, at.partition)[side, at.code]
+        if self.patients(metric, side, place) >= SMALL or not floor >= value / 2:
+            return ""
+        return f"biased upwards: by chance alone a calibrated model would show about {floor:.3f} here"
+
+    def _chance_error(self, name: str, partition: int) -> np.ndarray:
+        metric = next(one for one in self.reading.metrics if one.name == name)
+        return chance_error(self.design, metric, self.reading.setting, self.design.partitions[partition])
+
+
+def _biased(metric: Metric) -> bool:
+    """Whether noise makes a metric larger than it is: the binned calibration errors, which add up absolute values."""
+    return metric.name.startswith("ECE")
+
+
+# What shares without a class of their own are shares of.
+WHOLES = {"PPV": "images called positive", "NPV": "images called negative"}
