@@ -36,14 +36,13 @@ def crossfit(
 
     Parameters
     ----------
-    vectors : float64 ``(n, D)``; standardised here, which looks at no target.
+    vectors : float64 ``(n, D)``, of mean 0; from :func:`scaled` and :func:`rotated`, which look at no target.
     targets : ``(n, T)``.
     folds : int ``(n,)``, 0 to K − 1; a patient is in one.
     strata : int ``(n,)``; features and targets are centred within each stratum of the fitted images, so that what the
         stratum tells of the target is taken away (Frisch & Waugh 1933, Econometrica 1:387). None: one stratum.
     """
     strata = np.zeros(len(vectors), dtype=np.int64) if strata is None else strata
-    vectors = _standardised(vectors)
     sums = _Sums(vectors, np.asarray(targets, dtype=np.float64), folds, strata)
     count = int(folds.max()) + 1
     loss = np.zeros((count, len(PENALTIES), sums.targets.shape[1]))
@@ -62,6 +61,25 @@ def crossfit(
             scores[np.ix_(rows, chosen)] = (vectors[rows] - means[0][strata[rows]]) @ weights[:, chosen]
         centres[rows] = means[1][strata[rows]]
     return Probed(scores, centres)
+
+
+def scaled(vectors: np.ndarray) -> np.ndarray:
+    """Bring each feature to mean 0 and standard deviation 1; those that never vary are left out."""
+    spread = vectors.std(0)
+    kept = spread > 1e-12 * max(float(np.abs(vectors).max(initial=0)), 1e-300)
+    result = (vectors[:, kept] - vectors[:, kept].mean(0)) / spread[kept]
+    return np.asarray(result) if result.shape[1] else np.zeros((len(vectors), 1))
+
+
+def rotated(points: np.ndarray, most: int | None = None) -> np.ndarray:
+    """Return principal components of `points`, at most `most`.
+
+    There are never more than images; a rotation to as many loses nothing that a ridge could use.
+    """
+    if points.shape[1] <= min(len(points), most or len(points)):
+        return points
+    left, lengths, _ = np.linalg.svd(points, full_matrices=False)
+    return np.asarray((left * lengths)[:, :most])
 
 
 def patient_folds(values: np.ndarray, patients: np.ndarray, seed: int) -> np.ndarray:
@@ -129,17 +147,6 @@ def stratified_area(scores: np.ndarray, positive: np.ndarray, strata: np.ndarray
         right += (ranks * positive[rows]).sum(0) - positives * (positives + 1) / 2
         pairs += positives * (rows.sum() - positives)
     return np.asarray(np.divide(right, pairs, out=np.full(len(right), np.nan), where=pairs > 0))
-
-
-def _standardised(vectors: np.ndarray) -> np.ndarray:
-    spread = vectors.std(0)
-    kept = spread > 1e-12 * max(float(np.abs(vectors).max(initial=0)), 1e-300)
-    scaled = (vectors[:, kept] - vectors[:, kept].mean(0)) / spread[kept]
-    if scaled.shape[1] <= len(scaled):
-        return scaled if scaled.shape[1] else np.zeros((len(vectors), 1))
-    # With more features than images, a rotation to as many axes as images loses nothing that a ridge could use.
-    left, lengths, _ = np.linalg.svd(scaled, full_matrices=False)
-    return np.asarray(left * lengths)
 
 
 class _Sums:

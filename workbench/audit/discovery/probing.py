@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.discovery.cases import Cases, known_attribute
-from workbench.audit.discovery.crossfit import Probed, crossfit, patient_folds, permutations, stratified_area
+from workbench.audit.discovery.crossfit import (
+    Probed,
+    crossfit,
+    patient_folds,
+    permutations,
+    rotated,
+    scaled,
+    stratified_area,
+)
 from workbench.audit.evidence import FEWEST
 from workbench.audit.measure import measure
 from workbench.audit.metric import Setting, metric_of
@@ -126,21 +134,21 @@ def judged(target: Target, strata: np.ndarray | None, *, permuted: int, level: f
     drawn = permutations(target.values, target.patients, strata, count=permuted, seed=seed)
     columns = np.column_stack([target.values, drawn])
     folds = patient_folds(target.values, target.patients, seed)
-    groups = len(target.groups)
+    groups, points = len(target.groups), rotated(scaled(target.vectors))
     if groups == 2:
-        probed = crossfit(target.vectors, columns, folds, strata)
+        probed = crossfit(points, columns, folds, strata)
         values = stratified_area(probed.scores, columns == 1, strata)
         interval = _area_interval(target, probed.scores[:, 0], strata, level, seed)
     elif groups:
         onehot = (columns[:, :, None] == np.arange(groups)).astype(np.float64)
-        probed = crossfit(target.vectors, onehot.reshape(len(columns), -1), folds, strata)
+        probed = crossfit(points, onehot.reshape(len(columns), -1), folds, strata)
         # Over the share that each group has: what the embedding adds to it, so that rare groups are called, too.
         relative = (probed.scores / np.maximum(probed.centres, 1e-9)).reshape(onehot.shape)
         right = relative.argmax(2) == columns
         values = np.mean([_share(right, columns == group) for group in range(groups)], axis=0)
         interval = _accuracy_interval(right[:, 0], target, level)
     else:
-        probed = crossfit(target.vectors, columns, folds, strata)
+        probed = crossfit(points, columns, folds, strata)
         error = (columns - probed.centres - probed.scores) ** 2
         spread = (columns - _stratum_means(columns, strata)) ** 2
         values = 1 - error.sum(0) / spread.sum(0)

@@ -1,0 +1,1 @@
+"""Two cohorts or two periods: what is different, and what difference would have been seen."""
