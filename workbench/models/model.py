@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from workbench.errors import FileError, InputError, unknown_name
 from workbench.imaging.preprocess import Preprocessing
+from workbench.models.embed import penultimate, plain
 from workbench.models.networks import rebuild_network
 from workbench.predictions import SCORE, Predictions
 from workbench.progress import track
@@ -188,6 +190,40 @@ class Model:
                 for batch in track(batches, "Predicting", unit="batch")
             ]
         return self._predictions(cohort, np.concatenate(parts))
+
+    def embed(self, cohort: Cohort, ids: Iterable[str] | None = None, *, batch_size: int = 64) -> pd.DataFrame:
+        """Return what the network makes of each image before its last layer: float32 ``(n, D)``, the ids as index.
+
+        These are the features that the linear or convolutional layer which runs last is given, averaged over space (or
+        over the tokens of a transformer). Mode, weights and hooks of the network are as before.
+
+        Parameters
+        ----------
+        cohort : its images; one batch at a time is in memory.
+        ids : which, in which order; by default all.
+        batch_size : images that go through the network at once.
+
+        Raises
+        ------
+        InputError : where an image does not fit the network, its features are not finite, or there is no such layer.
+        """
+        wanted = cohort.ids if ids is None else list(ids)
+        if batch_size < 1:
+            message = f"batch_size is {batch_size}; at least one image goes through the network at a time."
+            raise InputError(message)
+        batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+        inner = replace(self, network=plain(self.network))
+        parts = []
+        with evaluating(inner.network), torch.inference_mode(), penultimate(inner.network) as features:
+            for batch in track(batches or [[]], "Embedding", unit="batch"):
+                inner._answer(inner.inputs(cohort, batch), batch[0] if batch else "")
+                parts.append(features().float().cpu().numpy())
+        table = pd.DataFrame(np.concatenate(parts), index=pd.Index(wanted, name="id"))
+        broken = ~np.isfinite(table.to_numpy()).all(axis=1)
+        if broken.any():
+            message = f"the features of image {wanted[int(broken.argmax())]!r} are NaN or infinite; the weights or this image are damaged."
+            raise InputError(message)
+        return table
 
     def save(self, folder: str | Path) -> Path:
         """Write ``weights.safetensors`` and ``model.json`` to `folder`.
