@@ -1,4 +1,5 @@
 from .attribution_maps import attribution_grid as attribution_grid
+from .decision_curve import decision_curve as decision_curve
 from .embedded import read_provenance as read_provenance
 from .figure import Figure as Figure
 from .figure import save as save
@@ -7,6 +8,8 @@ from .gap_over_threshold import gap_over_threshold as gap_over_threshold
 from .map_evidence import map_evidence as map_evidence
 from .montage import cohort_montage as cohort_montage
 from .precision_recall import precision_recall as precision_recall
+from .mrmc_plot import mrmc as mrmc
 from .roc_curve import roc as roc
 from .style import inches as inches
+from .subgroup_heatmap import subgroup_heatmap as subgroup_heatmap
 from .training_curve import learning_curve as learning_curve
