@@ -74,66 +74,105 @@ def share(found: Shares, side: int, group: int) -> Closed:
     return Closed(value, "Wilson" + BY_PATIENT, reason, size=(size, alone), freedom=freedom)
 
 
-def area(scores: np.ndarray, truth: np.ndarray, *, patients: np.ndarray, weights: np.ndarray) -> Closed:
-    """Return the area under the ROC curve (ties count half) with its interval.
+@dataclass(frozen=True, eq=False)
+class Pulls:
+    """An area under the ROC curve, and by how much each patient moves it.
 
     Parameters
     ----------
-    scores, truth, patients, weights : ``(n,)`` each, of the rows of one group.
+    value : ties count half.
+    positives, negatives : each patient's pull through its rows of either class, float64 ``(P,)``.
+    held : weight of these rows, ``(2, P)``.
+    rows : how many rows there are.
+    even : whether all rows count the same.
+    """
 
-    The interval stands on the logit scale, from DeLong's variance or, where a patient has several rows or rows count
-    differently, Obuchowski's. Where no pair is out of order that variance is 0 and Newcombe's score interval stands in.
+    value: float
+    positives: np.ndarray
+    negatives: np.ndarray
+    held: np.ndarray
+    rows: int
+    even: bool
+
+    @property
+    def patients(self) -> int:
+        """Number of patients with a row."""
+        return int(np.count_nonzero(self.held.sum(0)))
+
+    @property
+    def variance(self) -> float:
+        """DeLong's variance or, where a patient has several rows, Obuchowski's; NaN below two patients of a class."""
+        total = 0.0
+        for pull, mass in zip((self.positives, self.negatives), self.held, strict=True):
+            patients = int(np.count_nonzero(mass))
+            if patients < 2:
+                return math.nan
+            total += patients / (patients - 1) * float(pull @ pull)
+        return total + 2 * self.patients / (self.patients - 1) * float(self.positives @ self.negatives)
+
+    def correlation(self, other: Pulls) -> float:
+        """Correlate the errors of two areas through the patients in both."""
+        both = min(len(self.positives), len(other.positives))
+        first, second = ((one.positives + one.negatives) for one in (self, other))
+        scale = math.sqrt(float(first @ first) * float(second @ second))
+        return min(max(float(first[:both] @ second[:both]) / scale, -1.0), 1.0) if scale > 0 else 0.0
+
+
+def pulls(scores: np.ndarray, truth: np.ndarray, *, patients: np.ndarray, weights: np.ndarray) -> Pulls | None:
+    """Estimate an area under the ROC curve and what each patient brings to it; None without rows of both classes.
+
+    Parameters
+    ----------
+    scores : rising, float64 ``(n,)``.
+    truth, patients, weights : of the same rows, ``(n,)``.
+    """
+    mass = np.where(truth, weights, 0.0), np.where(truth, 0.0, weights)
+    total = [float(one.sum()) for one in mass]
+    if not all(total):
+        return None
+    # Weight of either class below each row, ties half.
+    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    tied = len(ends) < len(scores)
+    below = []
+    for one in mass:
+        sums = np.cumsum(one)
+        if tied:
+            upper = sums[ends]
+            middle = (upper + np.concatenate([[0.0], upper[:-1]])) / 2
+            below.append(np.repeat(middle, np.diff(ends, prepend=-1)))
+        else:
+            below.append(sums - one / 2)
+    found = mass[0] * below[1], mass[1] * (total[0] - below[0])
+    value = float(found[0].sum()) / (total[0] * total[1])
+    count = int(patients.max()) + 1
+    held = np.stack([np.bincount(patients, weights=one, minlength=count) for one in mass])
+    # Halves add up exactly; only then is the mean taken off, so that the order of rows leaves no trace.
+    own = [
+        (np.bincount(patients, weights=one, minlength=count) - kept * (value * opposite)) / (total[0] * total[1])
+        for one, kept, opposite in zip(found, held, reversed(total), strict=True)
+    ]
+    return Pulls(value, own[0], own[1], held, len(scores), bool((weights == weights[0]).all()))
+
+
+def area(found: Pulls) -> Closed:
+    """Return an area under the ROC curve with its interval.
+
+    It stands on the logit scale, from DeLong's variance or, where a patient has several rows or rows count differently,
+    Obuchowski's. Where no pair is out of order that variance is 0 and Newcombe's score interval stands in.
 
     References
     ----------
     DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; Obuchowski 1997, Biometrics 53:567, eq. 4–6.
     """
-    rows = np.flatnonzero(truth), np.flatnonzero(~truth)
-    if not len(rows[0]) or not len(rows[1]):
-        return Closed(math.nan, "", "")
-    (high, low), (first, second) = ([values[chosen] for chosen in rows] for values in (scores, weights))
-    above, below = _below(low, second, high), first.sum() - _below(high, first, low)
-    total = float(first.sum()), float(second.sum())
-    value = float(first @ above) / (total[0] * total[1])
-    held, pulls = [], []
-    sides = (rows[0], first, above, total[1]), (rows[1], second, below, total[0])
-    for chosen, mass, place, opposite in sides:
-        held.append(np.bincount(patients[chosen], weights=mass, minlength=int(patients.max()) + 1))
-        # Halves add up exactly; only then is the mean taken off, so that the order of rows leaves no trace.
-        met = np.bincount(patients[chosen], weights=mass * place, minlength=len(held[0]))
-        pulls.append((met - held[-1] * (value * opposite)) / (total[0] * total[1]))
-    alone = [float(mass.sum() ** 2 / (mass**2).sum()) for mass in held]
-    count = int(np.count_nonzero(held[0] + held[1]))
-    plain = count == len(scores) and bool((weights == weights[0]).all())
-    variance = _variance(pulls, held)
+    value, variance, patients = found.value, found.variance, found.patients
+    plain = patients == found.rows and found.even
     kept = "" if plain else BY_PATIENT
     if not 0 < value < 1 or not variance > 0:
         why = "no pair is out of order" if value in (0, 1) else "the variance cannot be seen"
-        return Closed(
-            value, "Newcombe" + kept, f"{why}, so DeLong's variance does not serve", "score", (alone[0], alone[1])
-        )
+        alone = [float(mass.sum() ** 2 / (mass**2).sum()) for mass in found.held]
+        reason = f"{why}, so DeLong's variance does not serve"
+        return Closed(value, "Newcombe" + kept, reason, "score", (alone[0], alone[1]))
     if plain:
         return Closed(value, "logit DeLong", "an area under the curve, one image a patient", "logit", variance=variance)
-    reason = f"an area under the curve, {len(scores):,} images of {count:,} patients"
+    reason = f"an area under the curve, {found.rows:,} images of {patients:,} patients"
     return Closed(value, "logit Obuchowski" + kept, reason, "logit", variance=variance)
-
-
-def _below(scores: np.ndarray, weights: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Weight of the rows below each of `at`, ties half."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    mass = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return np.asarray((mass[np.searchsorted(ordered, at, "left")] + mass[np.searchsorted(ordered, at, "right")]) / 2)
-
-
-def _variance(pulls: list[np.ndarray], held: list[np.ndarray]) -> float:
-    """Obuchowski's variance from each patient's pull through its positives and its negatives; NaN below two patients."""
-    total = 0.0
-    for pull, mass in zip(pulls, held, strict=True):
-        patients = int(np.count_nonzero(mass))
-        if patients < 2:
-            return math.nan
-        total += patients / (patients - 1) * float(pull @ pull)
-    both = float(pulls[0] @ pulls[1])
-    patients = int(np.count_nonzero(held[0] + held[1]))
-    return total + 2 * patients / (patients - 1) * both

@@ -15,11 +15,9 @@ from workbench.audit.clusters import Shares, shares
 from workbench.audit.evidence import ENOUGH, FEWEST, Carrier, fewest_patients, note
 from workbench.audit.noise import chance_error
 from workbench.audit.roster import GROUP, IMAGES, REST, Roster
-from workbench.audit.weighted import weighted
+from workbench.audit.weighted import without
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from workbench.audit.closed_forms import Closed
     from workbench.audit.measure import Measured
     from workbench.audit.metric import Metric, Setting
@@ -90,13 +88,16 @@ class Estimates:
         return self._shares[key]
 
     def correlation(self, metric: Metric, place: int) -> float:
-        """Correlate the errors of a group's share and of its rest's, through the patients in both; 0 for what is no share."""
-        if metric.share is None:
-            return 0.0
+        """Correlate the errors of a group's number and of its rest's, through the patients in both; 0 without a formula."""
         at = self.places[place]
-        one = self.shares(metric, at.partition)
-        scale = math.sqrt(one.variance[GROUP, at.code] * one.variance[REST, at.code])
-        return float(np.clip(one.covariance[at.code] / scale, -1, 1)) if scale > 0 else 0.0
+        if not self.roster.split(place):
+            return 0.0
+        if metric.share is not None:
+            one = self.shares(metric, at.partition)
+            scale = math.sqrt(one.variance[GROUP, at.code] * one.variance[REST, at.code])
+            return float(np.clip(one.covariance[at.code] / scale, -1, 1)) if scale > 0 else 0.0
+        first, second = (self._pulls(side, place) if metric.name == "AUROC" else None for side in (GROUP, REST))
+        return 0.0 if first is None or second is None else first.correlation(second)
 
     def _quantity(self, name: str, side: int, place: int) -> Quantity:
         metric = next(one for one in self.reading.metrics if one.name == name)
@@ -117,26 +118,24 @@ class Estimates:
             at = self.places[place]
             return closed_forms.share(self.shares(metric, at.partition), side, at.code)
         if name == "AUROC":
-            rows = self.roster.rows(side, place)
-            return closed_forms.area(
-                self.design.scores[rows], self.design.truth[rows], patients=self.design.patients[rows],
-                weights=self.design.weights[rows],
-            )  # fmt: skip
+            found = self._pulls(side, place)
+            return None if found is None else closed_forms.area(found)
         return None
 
+    def _pulls(self, side: int, place: int) -> closed_forms.Pulls | None:
+        rows, design = self.roster.rising(side, place), self.design
+        return closed_forms.pulls(
+            design.scores[rows], design.truth[rows], patients=design.patients[rows], weights=design.weights[rows]
+        )
+
     def _left_out(self, metric: Metric, side: int, place: int) -> np.ndarray:
-        """Return the number without each block of patients."""
+        """Return the number without each block of patients; blocks that have no row in it leave it as it is."""
         rows = self.roster.rows(side, place)
         block = self.roster.block[self.design.patients[rows]]
-        present = np.unique(block)
         values = (self.measured.values, self.measured.rest)[side]
         found = np.full(int(self.roster.block.max()) + 1, values[metric.name][place])
-
-        def kept() -> Iterator[np.ndarray]:
-            for number in present:
-                yield (block != number).astype(np.float64)
-
-        found[present] = weighted(self.design, metric, self.reading.setting, rows, kept())
+        present = np.unique(block)
+        found[present] = without(self.design, metric, self.reading.setting, rows, block)
         return found
 
     def _noise(self, metric: Metric, side: int, place: int) -> str:

@@ -168,7 +168,8 @@ def _interval(
 ) -> Bounds:  # fmt: skip
     """Choose the interval of a difference or a ratio.
 
-    Shares add the squares of Wilson's two intervals (Newcombe). Other numbers are taken from replicates that both sides
+    Two shares, or two areas, add the squares of their own intervals (Newcombe), with the correlation of their errors where
+    patients are on both sides. Other numbers are taken from replicates that both sides
     share, where both are carried and neither stands at the end of its scale; else they add squares too.
     """
     (first, own), (second, other) = ((side.quantity, side.bounds) for side in sides)
@@ -179,8 +180,9 @@ def _interval(
         return form(first.value, own.at(z), second.value, other.at(z), correlation=correlation)
 
     asked, enough = estimates.reading.interval, estimates.reading.enough
-    if asked == "auto" and metric.share is not None and first.closed is not None:
-        return Bounds(added, SQUARE_AND_ADD, "two shares: Newcombe's from the interval of each")
+    if asked == "auto" and first.closed is not None and second.closed is not None:
+        kind = "shares" if metric.share is not None else "areas"
+        return Bounds(added, SQUARE_AND_ADD, f"two {kind} with formulas: from the interval of each (Newcombe)")
     shared = np.isfinite(first.drawn) & np.isfinite(second.drawn)
     few = min(first.patients, second.patients) < enough
     edge = any(one.value in one.scale for one in (first, second))
@@ -201,7 +203,7 @@ def _interval(
     scale = (-(high - low), high - low) if form is difference else (0.0, math.inf)
     made = Quantity(
         float(_combined(form, np.array(first.value), np.array(second.value))), scale, None, drawn,
-        lambda: _combined(form, first.left_out(), second.left_out()), first.patients + second.patients, first.biased,
+        lambda: _combined(form, first.left_out(), second.left_out()), estimates.places[0].patients, first.biased,
     )  # fmt: skip
     return choose(made, asked, "replicates that both sides share" if asked == "auto" else "asked for")
 

@@ -21,7 +21,7 @@ def as_html(audit: Audit) -> str:
     blocks = []
     for by, part in audit.table.groupby("by", sort=False):
         rows = [_row(group, rows, ends) for group, rows in part.groupby("group", sort=False)]
-        blocks.append({"by": by, "missing": missing_in_words(audit, by.split(" × ")) if by else "", "rows": rows})
+        blocks.append({"by": by, "missing": missing_in_words(audit, str(by).split(" × ")) if by else "", "rows": rows})
     return render("audit.html", audit=audit, metrics=metrics, blocks=blocks, facts=_facts(audit),
                   percent=f"{100 * audit.settings['level']:g}")  # fmt: skip
 

@@ -59,7 +59,7 @@ class Roster:
     @cached_property
     def counts(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
         """Images and patients by kind, for each partition ``(2, G)``: groups, then rests."""
-        truth = self.design.truth
+        truth = self.design.positives
         kinds = {IMAGES: np.ones(len(truth), dtype=bool), POSITIVES: truth, NEGATIVES: ~truth}
         return {kind: [counts(one, chosen) for one in self.clusters] for kind, chosen in kinds.items()}
 
@@ -69,8 +69,25 @@ class Roster:
         patients = int(self.design.patients.max()) + 1
         return np.random.default_rng(0).permutation(patients) % min(patients, BLOCKS)
 
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Rows by rising score, int64 ``(n,)``."""
+        return np.argsort(self.design.scores, kind="stable")
+
     def rows(self, side: int, place: int) -> np.ndarray:
         """Return the rows of a group, or of its rest."""
+        return np.flatnonzero(self._inside(side, place))
+
+    def rising(self, side: int, place: int) -> np.ndarray:
+        """Return the rows of a group, or of its rest, by rising score."""
+        return self.order[self._inside(side, place)[self.order]]
+
+    def split(self, place: int) -> bool:
+        """Whether some patient has images in this group's partition under more than one group."""
+        clusters = self.clusters[self.places[place].partition]
+        return len(clusters.group) > int(np.count_nonzero(np.bincount(clusters.patient)))
+
+    def _inside(self, side: int, place: int) -> np.ndarray:
         at = self.places[place]
         inside = self.design.partitions[at.partition].codes == at.code
-        return np.flatnonzero(inside if side == GROUP else ~inside)
+        return inside if side == GROUP else ~inside
