@@ -7,8 +7,8 @@ from .forest_plot import forest as forest
 from .gap_over_threshold import gap_over_threshold as gap_over_threshold
 from .map_evidence import map_evidence as map_evidence
 from .montage import cohort_montage as cohort_montage
-from .precision_recall import precision_recall as precision_recall
 from .mrmc_plot import mrmc as mrmc
+from .precision_recall import precision_recall as precision_recall
 from .roc_curve import roc as roc
 from .style import inches as inches
 from .subgroup_heatmap import subgroup_heatmap as subgroup_heatmap

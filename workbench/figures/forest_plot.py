@@ -1,4 +1,4 @@
-"""The forest plot: every group's number, or its gap to the rest, with interval and sample size."""
+"""The forest plot: every group's number, or its gap to what it is held against, with interval and sample size."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ ROOMY = 400.0  # mm; there is always room around axes that the caller has placed
 
 
 def forest(
-    audit: Audit, *, metric: str = "sensitivity", which: Literal["gaps", "values"] = "gaps", ax: Axes | None = None,
-    width: float | str = "double", style: str = "default",
+    audit: Audit, *, metric: str = "sensitivity", which: Literal["gaps", "ratios", "values"] = "gaps",
+    ax: Axes | None = None, width: float | str = "double", style: str = "default",
 ) -> Figure | Axes:  # fmt: skip
-    """Draw each group's gap to the rest, or its value, with the interval and what the number rests on.
+    """Draw each group's gap, or its value, with the interval and what the number rests on.
 
-    A group whose sample cannot carry the number is grey, and a footnote says why. In a narrow figure the counts share
-    one column.
+    The thick whisker is the interval of one number, the thin one the band that holds for all numbers at once, where the
+    audit has it. A group whose sample cannot carry the number is grey, and a footnote says why. In a narrow figure the
+    counts share one column.
 
     Parameters
     ----------
     audit : what :func:`workbench.audit` found.
     metric : one of the audit's metrics.
-    which : ``"gaps"`` (group − rest, around zero) or ``"values"`` (with everybody's value as the line).
+    which : ``"gaps"`` (group − reference, around zero), ``"ratios"`` (group / reference, around one, on a log axis) or
+        ``"values"`` (with everybody's value as the line).
     ax : axes to draw into; the columns of text stand to its left and right. By default a new figure.
     width : of a new figure: mm, ``"single"`` or ``"double"`` column.
     style : ``"default"``, ``"nature"`` or ``"ieee"``.
@@ -50,7 +52,7 @@ def forest(
 
     Raises
     ------
-    InputError : where the audit has no such metric or no groups, `which` is neither of the two, or `width` leaves no
+    InputError : where the audit has no such metric or no groups, `which` is none of the three, or `width` leaves no
         room beside the text.
     """
     rows = _rows(audit, metric, which)
@@ -121,14 +123,14 @@ class Arrangement:
 
 
 def _rows(audit: Audit, metric: str, which: str) -> list[Row]:
-    tables = {"gaps": audit.gaps, "values": audit.table}
+    tables = {"gaps": "gaps", "ratios": "ratios", "values": "table"}
     if which not in tables:
         raise unknown_name("which:", which, tables)
     known = list(audit.table["metric"].unique())
     if metric not in known:
         raise unknown_name("metric", metric, known)
-    table = tables[which]
-    rows: list[Row] = table[table["metric"] == metric].to_dict("records")  # type: ignore[assignment]
+    table = getattr(audit, tables[which])
+    rows: list[Row] = table[table["metric"] == metric].to_dict("records")
     if not rows:
         message = (
             "this audit has no groups, so there is no gap to draw: audit by an attribute, as in by=['sex'], or draw "
@@ -175,14 +177,17 @@ def _draw(ax: Axes, text: Arrangement, metric: str, which: str) -> None:
 
     size = font_size("ytick.labelsize")
     everybody = [row["value"] for row in text.rows if row["group"] == "all"]
-    line = 0.0 if which == "gaps" else everybody[0] if everybody else math.nan
+    line = {"gaps": 0.0, "ratios": 1.0}.get(which, everybody[0] if everybody else math.nan)
     if math.isfinite(line):
-        ax.axvline(line, color="0.3", linewidth=0.7, linestyle="-" if which == "gaps" else (0, (3, 2)), zorder=1)
+        ax.axvline(line, color="0.3", linewidth=0.7, linestyle=(0, (3, 2)) if which == "values" else "-", zorder=1)
     notes = _notes(text.rows)
     for place, (row, middle) in enumerate(zip(text.rows, text.middles, strict=True)):
         colour = FAINT if row["note"] else "black"
         if not math.isnan(row["value"]):
-            ax.plot([row["low"], row["high"]], [middle, middle], color=colour, solid_capstyle="butt", zorder=2)
+            whisker: dict[str, Any] = {"color": colour, "solid_capstyle": "butt", "zorder": 2}
+            if not math.isnan(row.get("band_low", math.nan)):
+                ax.plot([row["band_low"], row["band_high"]], [middle, middle], linewidth=0.5, **whisker)
+            ax.plot([row["low"], row["high"]], [middle, middle], **whisker)
             ax.plot(row["value"], middle, marker="s", color=colour, zorder=3)
         look = {"color": colour, "size": size}
         lines = text.names[place]
@@ -196,13 +201,31 @@ def _draw(ax: Axes, text: Arrangement, metric: str, which: str) -> None:
         _beside(ax, head, (0, -1.2), -end, ha="right", va="baseline", size=size, color=FAINT)
     ax.set(ylim=(text.height, 0), yticks=[])
     wide = ax.get_window_extent().width / ax.figure.dpi * 25.4
-    ax.xaxis.set_major_locator(MaxNLocator(max(2, min(8, int(wide / TICK)))))
+    most = max(2, min(8, int(wide / TICK)))
+    if which == "ratios":
+        _logarithmic(ax, most)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(most))
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(f"{metric}: group − rest" if which == "gaps" else metric)
+    references = list(dict.fromkeys(row["reference"] for row in text.rows)) if which != "values" else []
+    beside = references[0] if len(references) == 1 else "reference"
+    sign = {"gaps": f": group − {beside}", "ratios": f": group / {beside}"}
+    plainly(ax.xaxis.label).set_text(metric + sign.get(which, ""))
     if text.notes:
         plainly(ax.annotate("\n".join(text.notes), (0, 0), xycoords="axes fraction",
                             xytext=((1 - text.left) * POINTS_PER_MM, -AXIS * POINTS_PER_MM), textcoords="offset points",
                             ha="left", va="top", size=size, linespacing=1.15, color=FAINT, annotation_clip=False))  # fmt: skip
+
+
+def _logarithmic(ax: Axes, most: int) -> None:
+    """Put ratios on a log axis; within less than a factor of three round numbers stand in even steps, beyond in 1, 2, 5."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(MaxNLocator(most) if high < 3 * low else LogLocator(subs=(1, 2, 5), numticks=2 * most))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda tick, _: f"{tick:.3g}")
 
 
 def _beside(ax: Axes, text: str, place: tuple[float, float], mm: float, **settings: Any) -> None:
@@ -215,7 +238,7 @@ def _beside(ax: Axes, text: str, place: tuple[float, float], mm: float, **settin
 def _said(row: Row) -> str:
     if math.isnan(row["value"]):
         return "not estimable"
-    signed = "reference" in row
+    signed = row.get("kind", "difference" if "reference" in row else "") == "difference"
     value, low, high = (_number(row[name], signed=signed) for name in ("value", "low", "high"))
     return value if math.isnan(row["low"]) or math.isnan(row["high"]) else f"{value} [{low}, {high}]"
 
