@@ -103,3 +103,24 @@ def test_it_draws_into_given_axes(audit, said) -> None:
     ax = figure.add_axes((0.4, 0.3, 0.3, 0.6))
     assert figures.forest(audit, ax=ax) is ax
     assert "sex=missing" in said(figure)
+
+
+def test_the_band_of_all_numbers_is_a_thinner_whisker_than_the_interval_of_one(audit) -> None:
+    figure = figures.forest(audit, metric="sensitivity", which="values")
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    row = audit.table.query("metric == 'sensitivity' and group == 'sex=F'").iloc[0]
+    widths = {tuple(line.get_xdata()): line.get_linewidth() for line in lines}
+    assert widths[row["band_low"], row["band_high"]] < widths[row["low"], row["high"]]
+    assert row["band_low"] < row["low"]
+
+
+def test_ratios_stand_on_a_log_axis_around_one(audit, said, overhang) -> None:
+    figure = figures.forest(audit, metric="sensitivity", which="ratios")
+    ax = figure.axes[0]
+    assert ax.get_xscale() == "log"
+    marks = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "s"]
+    assert marks == pytest.approx(list(audit.ratios[audit.ratios["metric"] == "sensitivity"]["value"].dropna()))
+    assert "sensitivity: group / rest" in said(figure)
+    assert not any("+" in text for text in said(figure) if text.startswith("0."))
+    assert 2 <= len([tick for tick in ax.get_xticks() if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]) <= 9
+    assert overhang(figure) < 0.2  # mm
