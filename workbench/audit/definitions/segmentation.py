@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KNOWN = {
     "dice": (1, (0, 1)), "surface dice": (1, (0, 1)), "iou": (1, (0, 1)), "jaccard": (1, (0, 1)), "hd": (0, (0, np.inf)),
     "absolute": (0, (0, np.inf)), "relative": (0, (-np.inf, np.inf)), "volume error": (0, (-np.inf, np.inf)),
+    "area error": (0, (-np.inf, np.inf)),
 }  # fmt: skip
 
 
