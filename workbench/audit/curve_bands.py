@@ -14,7 +14,6 @@ import pandas as pd
 from scipy.special import betaincinv, ndtr
 
 from workbench.audit.curve_replicates import STEPS, as_it_is, drawn, falling_steps, tallies
-from workbench.audit.evidence import FEWEST
 from workbench.audit.metric import BOTH
 from workbench.errors import InputError, unknown_name
 from workbench.intervals import normal_quantile
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from workbench.audit.curve_replicates import Read
     from workbench.audit.result import Audit
-    from workbench.audit.sample import Design, Sample
+    from workbench.audit.sample import Sample
     from workbench.groups import Partition
 
 # A place of a curve may stand a rounding error before the step that it means.
@@ -45,7 +44,7 @@ def roc_bands(audit: Audit, by: str = "", *, points: int = 101, replicates: int 
     Returns
     -------
     Columns ``group, by, fpr, value, low, high, band_low, band_high``; the first row of a group is (0, 0), its last (1, 1),
-    both exact. A group with fewer than five patients of a class has no rows.
+    both exact. A group with fewer patients of a class than the audit's `fewest` (5) has no rows.
 
     Notes
     -----
@@ -89,7 +88,7 @@ def pr_bands(audit: Audit, by: str = "", *, points: int = 101, replicates: int |
     Columns ``group, by, recall, value, low, high, band_low, band_high``.
     """
     grid = np.linspace(0, 1, _points(points))[1:]
-    prevalence = audit.settings.get("prevalence")
+    prevalence = audit.settings["prevalence"]
 
     def read(found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
         rate = _interpolated(found, wrong, grid - ROUNDING)
@@ -115,7 +114,7 @@ def pr_curves(audit: Audit, by: str = "", *, most: int = 400) -> pd.DataFrame:
         steps = falling_steps(audit._design, rows, most)
         tally = tallies(audit._design, rows, steps)
         found, wrong = (np.cumsum(side.sum(axis=1)) for side in (tally.found, tally.wrong))
-        share = _share_of_positives(found[-1], wrong[-1], audit.settings.get("prevalence"))
+        share = _share_of_positives(found[-1], wrong[-1], audit.settings["prevalence"])
         # Nobody, then every score, and nine places between two that many images lie between.
         place = np.arange(len(steps) + 1, dtype=np.float64)
         recall, rate = (np.concatenate([[0.0], side[:-1] / side[-1]]) for side in (found, wrong))
@@ -148,7 +147,7 @@ def _curves(
 def _groups(audit: Audit, by: str) -> Iterator[tuple[Sample, np.ndarray]]:
     partition = partition_of(audit, by)
     for code in range(len(partition.names)):
-        if carried(audit._design, partition.codes == code, BOTH):
+        if carried(audit, partition.codes == code, BOTH):
             yield audit._design.sample(partition, code), np.flatnonzero(partition.codes == code)
 
 
@@ -163,10 +162,11 @@ def partition_of(audit: Audit, by: str, *, needed: bool = False) -> Partition:
     return partitions[by]
 
 
-def carried(design: Design, rows: np.ndarray, arms: tuple[str, ...]) -> bool:
-    """Say whether at least `FEWEST` patients of each class needed are among some rows."""
+def carried(audit: Audit, rows: np.ndarray, arms: tuple[str, ...]) -> bool:
+    """Say whether enough patients of each class needed are among some rows for the audit not to refuse them."""
+    design, fewest = audit._design, audit.settings["fewest"]
     sides = {"positives": design.truth, "negatives": ~design.truth}
-    return all(len(np.unique(design.patients[rows & sides[arm]])) >= FEWEST for arm in arms)
+    return all(len(np.unique(design.patients[rows & sides[arm]])) >= fewest for arm in arms)
 
 
 def _share_bands(value: np.ndarray, replicate: np.ndarray, level: float) -> dict[str, np.ndarray]:

@@ -36,8 +36,8 @@ def gap_over_threshold(
     Returns
     -------
     Columns ``metric, group, by, reference, threshold, value, low, high, band_low, band_high``, thresholds rising.
-    `value` is NaN at thresholds where one of the two is not defined. A group, or a reference, with fewer than five
-    patients of a class that the metric needs has no rows.
+    `value` is NaN at thresholds where one of the two is not defined. A group, or a reference, with fewer patients
+    of a class that the metric needs than the audit's `fewest` (5) has no rows.
 
     Notes
     -----
@@ -59,7 +59,7 @@ def gap_over_threshold(
         raise unknown_name("reference", reference, ["rest", *partition.names])
     everybody = np.arange(len(design.scores))
     steps = np.union1d(falling_steps(design, everybody, points), audit.settings["threshold"])[::-1]
-    setting = Setting(prevalence=audit.settings.get("prevalence"))
+    setting = Setting(prevalence=audit.settings["prevalence"])
 
     def read(called_positives: np.ndarray, called_negatives: np.ndarray) -> np.ndarray:
         sides = [np.stack(np.broadcast_arrays(side[-1], side[2:-2]), axis=-1)
@@ -71,7 +71,7 @@ def gap_over_threshold(
         against = (
             partition.codes != code if reference == "rest" else partition.codes == partition.names.index(reference)
         )
-        if name != reference and carried(design, partition.codes == code, arms) and carried(design, against, arms):
+        if name != reference and carried(audit, partition.codes == code, arms) and carried(audit, against, arms):
             names.append(name)
             own.append(tallies(design, np.flatnonzero(partition.codes == code), steps))
             others.append(tallies(design, np.flatnonzero(against), steps))
