@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "discovery.slices": ["slices"],
         "two_models": ["compare"],
         "group_criteria": ["criteria"],
+        "discovery.association": ["association"],
         "discovery.probe": ["probe"],
         "finding": ["Finding"],
         "shift.drift": ["drift"],
