@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 LANES = 64
 # Each thread holds the weights of all patients for one block, 32 bytes a patient; together at most this many bytes.
 MOST_BYTES = 2**27
+# Each thread takes several blocks at a time where their weights stay below this many bytes.
+FEW_BYTES = 2**25
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -57,10 +60,17 @@ def threads(patients: int) -> int:
     return max(1, min(cores, MOST_BYTES // (32 * max(patients, 1))))
 
 
-def in_threads(work: Callable[[int], Result], blocks: Iterable[int], workers: int) -> list[Result]:
-    """Do `work` for every block; the results come in order."""
-    blocks = list(blocks)
-    if workers == 1 or len(blocks) == 1:
-        return [work(block) for block in blocks]
-    with ThreadPoolExecutor(min(workers, len(blocks))) as pool:
-        return list(pool.map(work, blocks))
+def runs_of(replicates: int, patients: int, workers: int) -> list[range]:
+    """Cut the blocks into runs, one a thread at a time, for work that has much to prepare before the first block."""
+    blocks = range(blocks_of(replicates))
+    each = min(-(-len(blocks) // workers), max(1, FEW_BYTES // (32 * max(patients, 1))))
+    return [blocks[first : first + each] for first in blocks[::each]]
+
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> list[Result]:
+    """Do `work` for every item, a block or a run of them; the results come in order."""
+    items = list(items)
+    if workers == 1 or len(items) == 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(workers, len(items))) as pool:
+        return list(pool.map(work, items))

@@ -23,25 +23,8 @@ P0, P1, P2, P3, P4, P5, P6, P7 = (
     np.uint16(share) for share in (24109, 48219, 60273, 64292, 65296, 65497, 65531, 65535)
 )
 STEP, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-# Rows whose weights are fetched together, so that the memory answers several questions at once.
-AHEAD = 128
 
 Loop = TypeVar("Loop")
-
-
-class Rows(NamedTuple):
-    """Rows in the order of a pass.
-
-    Parameters
-    ----------
-    patients, truth, weights : int32, bool and float64 ``(m,)``.
-    places : a row's group in every partition ``(m, K)``, or its step of the curve ``(m,)``.
-    """
-
-    patients: np.ndarray
-    truth: np.ndarray
-    weights: np.ndarray
-    places: np.ndarray
 
 
 class Entries(NamedTuple):
@@ -58,7 +41,7 @@ class Entries(NamedTuple):
     value: np.ndarray
 
 
-def _compiled(loop: Loop) -> Loop:
+def compiled(loop: Loop) -> Loop:
     compiler: Any = numba.njit
     try:
         kept: Loop = compiler(nogil=True, cache=True)(loop)
@@ -67,7 +50,7 @@ def _compiled(loop: Loop) -> Loop:
     return kept
 
 
-@_compiled
+@compiled
 def _mixed(x: np.uint64) -> np.uint64:
     """SplitMix64's output function (Steele, Lea & Flood 2014, Proc OOPSLA 453)."""
     x = (x ^ (x >> np.uint64(30))) * FIRST
@@ -75,7 +58,7 @@ def _mixed(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@_compiled
+@compiled
 def draw(packed: np.ndarray, key: np.uint64, block: int, lowest: int) -> None:
     """Fill `packed`, uint8 ``(patients, 32)``, with the Poisson(1) weights of patients from number `lowest` on.
 
@@ -107,17 +90,17 @@ def draw(packed: np.ndarray, key: np.uint64, block: int, lowest: int) -> None:
             packed[row, 0] = (packed[row, 0] & np.uint8(0xF0)) | np.uint8(1)
 
 
-@_compiled
+@compiled
 def unpack(packed: np.ndarray, patients: np.ndarray, weights: np.ndarray, lane: int, drawn: np.ndarray) -> None:
     """Write replicates from `lane` on of some rows to `drawn`, ``(lanes, rows)``, times the rows' own weights."""
     for row in range(len(patients)):
         for line in range(drawn.shape[0]):
             both = packed[patients[row], (lane + line) % HALF]
-            weight = both >> np.uint8(4) if lane + line >= HALF else both & np.uint8(15)
+            weight = both >> 4 if lane + line >= HALF else both & 15
             drawn[line, row] = weight * weights[row]
 
 
-@_compiled
+@compiled
 def by_patient(patients: np.ndarray, order: np.ndarray, count: int) -> np.ndarray:
     """Sort the rows in `order` by patient, those of one patient staying in order (counting sort)."""
     start = np.zeros(count + 1, np.int64)
@@ -132,7 +115,7 @@ def by_patient(patients: np.ndarray, order: np.ndarray, count: int) -> np.ndarra
     return result
 
 
-@_compiled
+@compiled
 def gather(
     patients: np.ndarray, columns: np.ndarray, places: np.ndarray, weights: np.ndarray, last: np.ndarray
 ) -> Entries:
@@ -166,104 +149,15 @@ def gather(
     return Entries(start, place[:end], value[:end])
 
 
-@_compiled
+@compiled
 def add_up(packed: np.ndarray, entries: Entries, sums: np.ndarray) -> None:
     """Add all entries, times their patient's weights, to `sums`, float64 ``(places, 64)``."""
     weight = np.empty(LANES)
     for patient in range(len(entries.start) - 1):
         for lane in range(HALF):
-            weight[lane] = packed[patient, lane] & np.uint8(15)
-            weight[lane + HALF] = packed[patient, lane] >> np.uint8(4)
+            weight[lane] = packed[patient, lane] & 15
+            weight[lane + HALF] = packed[patient, lane] >> 4
         for entry in range(entries.start[patient], entries.start[patient + 1]):
             at, value = entries.place[entry], entries.value[entry]
             for lane in range(LANES):
                 sums[at, lane] += value * weight[lane]
-
-
-@_compiled
-def ties_apart(scores: np.ndarray, truth: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lay out rows by rising score so that a pass that knows nothing of ties counts them half.
-
-    Where positives and negatives share a score, its negatives come once before the positives and once after them, and
-    count half each. Returns row and share of each entry.
-    """
-    rows = len(order)
-    again = 0
-    for write in range(2):
-        if write:
-            entry, share = np.empty(rows + again, np.int32), np.ones(rows + again, np.float32)
-        end = first = 0
-        while first < rows:
-            past, positives = first, 0
-            while past < rows and scores[order[past]] == scores[order[first]]:
-                positives += truth[order[past]]
-                past += 1
-            mixed = 0 < positives < past - first
-            if not write:
-                again += past - first - positives if mixed else 0
-            elif not mixed:
-                entry[end : end + past - first] = order[first:past]
-                end += past - first
-            else:
-                for turn in range(3):
-                    for row in order[first:past]:
-                        if truth[row] == (turn == 1):
-                            entry[end] = row
-                            share[end] = 1.0 if turn == 1 else 0.5
-                            end += 1
-            first = past
-    return entry, share
-
-
-@_compiled
-def count_pairs(packed: np.ndarray, rows: Rows, crossed: np.ndarray, sums: np.ndarray) -> None:
-    """Count, over rows of rising score, the pairs of a positive above a negative.
-
-    Parameters
-    ----------
-    crossed : of which partitions the pairs between a group and everybody are counted, bool ``(K,)``. Group 0 is everybody.
-    sums : float64 zeros ``(5, groups, 64)``: negatives; positives; pairs within the group; pairs of its positives with
-        everybody's negatives; pairs of its negatives with the positives *below* them.
-    """
-    below, above, within, forward, backward = sums[0], sums[1], sums[2], sums[3], sums[4]
-    weight = np.empty(LANES)
-    near = np.empty((AHEAD, HALF), np.uint8)
-    for row in range(len(rows.patients)):
-        if row % AHEAD == 0:
-            for ahead in range(min(AHEAD, len(rows.patients) - row)):
-                near[ahead] = packed[rows.patients[row + ahead]]
-        for lane in range(HALF):
-            both = near[row % AHEAD, lane]
-            weight[lane] = (both & np.uint8(15)) * rows.weights[row]
-            weight[lane + HALF] = (both >> np.uint8(4)) * rows.weights[row]
-        own, other = (above, below) if rows.truth[row] else (below, above)
-        cross = forward if rows.truth[row] else backward
-        for part in range(len(crossed)):
-            at = rows.places[row, part]
-            for lane in range(LANES):
-                own[at, lane] += weight[lane]
-            if rows.truth[row]:
-                for lane in range(LANES):
-                    within[at, lane] += weight[lane] * below[at, lane]
-            if crossed[part]:
-                for lane in range(LANES):
-                    cross[at, lane] += weight[lane] * other[0, lane]
-
-
-@_compiled
-def climb(packed: np.ndarray, rows: Rows, lane: int, found: np.ndarray, wrong: np.ndarray) -> None:
-    """Add up positives and negatives by step of the ROC curve, in replicates from `lane` on.
-
-    Steps rise from 1 to T without gaps over the rows; `found` and `wrong` are ``(T + 1, lanes)``.
-    """
-    found[0], wrong[0] = 0.0, 0.0
-    at = 0
-    for row in range(len(rows.patients)):
-        if rows.places[row] != at:
-            at = rows.places[row]
-            found[at], wrong[at] = found[at - 1], wrong[at - 1]
-        side = found[at] if rows.truth[row] else wrong[at]
-        for column in range(found.shape[1]):
-            both = packed[rows.patients[row], (lane + column) % HALF]
-            weight = both >> np.uint8(4) if lane + column >= HALF else both & np.uint8(15)
-            side[column] += weight * rows.weights[row]

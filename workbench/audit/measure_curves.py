@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.audit.blocks import LANES, blocks_of, in_threads, packed_weights
-from workbench.audit.definitions.ranks import auroc
+from workbench.audit.blocks import LANES, blocks_of, in_threads, packed_weights, runs_of
+from workbench.audit.definitions.ranks import (
+    TOLERANCE,
+    auroc,
+    average_precision,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workbench.audit.curve_kernels import Rows
     from workbench.audit.measure import Prepared
     from workbench.audit.metric import Metric, Setting
 
 # Numbers in one array of a curve: lanes × steps.
-AT_ONCE = 2**19
+AT_ONCE = 2**17
 
 
 def values(prepared: Prepared, metric: Metric, setting: Setting) -> np.ndarray:
@@ -30,17 +39,17 @@ def _areas(prepared: Prepared) -> np.ndarray:
     Of all pairs, those of the rest are what is left without the pairs of the group's positives and without those of its
     negatives; pairs inside the group are then taken away twice and given back once.
     """
-    from workbench.audit import kernels
+    from workbench.audit import curve_kernels
 
     design, overlaps = prepared.design, prepared.overlaps
-    row, share = kernels.ties_apart(design.scores, design.truth, prepared.by_score)
+    row, share = curve_kernels.ties_apart(design.scores, design.truth, prepared.by_score)
     weights = share.astype(np.float64)
     if not prepared.unweighted:
         weights *= design.weights[row]
     groups = np.empty((len(row), len(design.partitions)), dtype=np.uint16 if overlaps.starts[-1] < 2**16 else np.int32)
     for place, partition in enumerate(design.partitions):
         groups[:, place] = partition.codes[row] + overlaps.starts[place]
-    rows = kernels.Rows(design.patients[row].astype(np.int32), design.truth[row], weights, groups)
+    rows = curve_kernels.Rows(design.patients[row].astype(np.int32), design.truth[row], weights, groups)
     crossed = np.isin(np.arange(len(design.partitions)), overlaps.finest)
     wanted = 1 + prepared.replicates
     found = np.empty((2, int(overlaps.starts[-1]), wanted))
@@ -48,7 +57,7 @@ def _areas(prepared: Prepared) -> np.ndarray:
     def tell(block: int) -> None:
         packed = packed_weights(prepared.patients, prepared.seed, block)
         sums = np.zeros((5, found.shape[1], LANES))
-        kernels.count_pairs(packed, rows, crossed, sums)
+        curve_kernels.count_pairs(packed, rows, crossed, sums)
         negatives, positives, within, forward, backward = sums
         overlaps.complete(forward)
         overlaps.complete(backward)
@@ -56,9 +65,7 @@ def _areas(prepared: Prepared) -> np.ndarray:
         columns = slice(block * LANES, min((block + 1) * LANES, wanted))
         sides = (within, negatives, positives), (outside, negatives[0] - negatives, positives[0] - positives)
         for side, (pairs, wells, ills) in enumerate(sides):
-            every = wells * ills
-            area = np.divide(pairs, every, out=np.full(every.shape, np.nan), where=every > 0)
-            found[side, :, columns] = area[:, : columns.stop - columns.start]
+            found[side, :, columns] = _over(pairs, wells * ills)[:, : columns.stop - columns.start]
 
     in_threads(tell, range(blocks_of(prepared.replicates)), prepared.threads)
     return found
@@ -66,27 +73,84 @@ def _areas(prepared: Prepared) -> np.ndarray:
 
 def _along(prepared: Prepared, metric: Metric, setting: Setting) -> np.ndarray:
     """Values of any function of the curve: group by group, a few replicates of all steps at a time."""
-    from workbench.audit import kernels
+    from workbench.audit import curve_kernels
 
     design, of_curve = prepared.design, metric.of_curve
     assert of_curve is not None
+    read = READ.get(of_curve)
     wanted = 1 + prepared.replicates
     found = np.full((2, int(prepared.overlaps.starts[-1]), wanted), np.nan)
 
-    def tell(block: int) -> None:
-        packed = packed_weights(prepared.patients, prepared.seed, block)
+    def tell(blocks: range) -> None:
+        drawn = [packed_weights(prepared.patients, prepared.seed, block) for block in blocks]
         for side, group, down in prepared.sides(prepared.by_score[::-1]):
             steps = _steps(design.scores[down], design.truth[down])
-            rows = kernels.Rows(design.patients[down].astype(np.int32), design.truth[down], design.weights[down], steps)
-            lanes = 1 << int(np.clip(AT_ONCE // (steps[-1] + 1), 1, LANES)).bit_length() - 1
-            curve = np.empty((2, steps[-1] + 1, lanes))
-            for lane in range(0, min(LANES, wanted - block * LANES), lanes):
-                kernels.climb(packed, rows, lane, curve[0], curve[1])
-                first = block * LANES + lane
-                found[side, group, first : first + lanes] = of_curve(curve[0].T, curve[1].T, setting)[: wanted - first]
+            rows = curve_kernels.Rows(
+                design.patients[down].astype(np.int32), design.truth[down], design.weights[down], steps
+            )
+            for block, packed in zip(blocks, drawn, strict=True):
+                lanes = min(LANES, wanted - block * LANES)
+                told = (
+                    read(packed, rows, setting)
+                    if read
+                    else _by_steps(packed, rows, lanes, lambda found, wrong: of_curve(found, wrong, setting))
+                )
+                found[side, group, block * LANES :][:lanes] = told[:lanes]
 
-    in_threads(tell, range(blocks_of(prepared.replicates)), prepared.threads)
+    in_threads(tell, runs_of(prepared.replicates, prepared.patients, prepared.threads), prepared.threads)
     return found
+
+
+def _by_steps(packed: np.ndarray, rows: Rows, lanes: int, of_curve: Callable[..., np.ndarray]) -> np.ndarray:
+    """Write out the curves of a few replicates after the others, and ask `of_curve`."""
+    from workbench.audit import curve_kernels
+
+    steps = int(rows.places[-1]) + 1
+    few = 1 << int(np.clip(AT_ONCE // steps, 1, LANES)).bit_length() - 1
+    curve = np.empty((2, steps, few))
+    told = []
+    for lane in range(0, lanes, few):
+        curve_kernels.climb(packed, rows, lane, curve[0], curve[1])
+        told.append(of_curve(curve[0].T, curve[1].T))
+    return np.concatenate(told)
+
+
+def _average_precision(packed: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
+    from workbench.audit import curve_kernels
+
+    scale = np.ones((2, LANES))
+    if setting.prevalence is not None:
+        negatives, positives = curve_kernels.totals(packed, rows)
+        scale = np.stack([_over(1 - setting.prevalence, negatives), _over(setting.prevalence, positives)])
+    return _over(*curve_kernels.precision_along(packed, rows, scale))
+
+
+def _sensitivity_at_specificity(packed: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
+    from workbench.audit import curve_kernels
+
+    negatives, positives = curve_kernels.totals(packed, rows)
+    kept = curve_kernels.while_wrong(packed, rows, (1 - setting.specificity + TOLERANCE) * negatives)
+    return np.where(negatives > 0, _over(kept, positives), np.nan)
+
+
+def _specificity_at_sensitivity(packed: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
+    from workbench.audit import curve_kernels
+
+    negatives, positives = curve_kernels.totals(packed, rows)
+    kept = curve_kernels.until_found(packed, rows, (setting.sensitivity - TOLERANCE) * positives)
+    return np.where(positives > 0, 1 - _over(kept, negatives), np.nan)
+
+
+def _over(part: np.ndarray | float, whole: np.ndarray) -> np.ndarray:
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+
+
+# The same as their definitions, read on the way along the curve.
+READ: dict[object, Callable[[np.ndarray, Rows, Setting], np.ndarray]] = {
+    average_precision: _average_precision,
+    sensitivity_at_specificity: _sensitivity_at_specificity,
+    specificity_at_sensitivity: _specificity_at_sensitivity,
+}
 
 
 def _steps(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:

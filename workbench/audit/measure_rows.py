@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.audit.blocks import LANES, blocks_of, in_threads, packed_weights
+from workbench.audit.blocks import LANES, in_threads, packed_weights, runs_of
 
 if TYPE_CHECKING:
     from workbench.audit.measure import Prepared
@@ -25,19 +25,18 @@ def values(prepared: Prepared, metric: Metric, setting: Setting) -> np.ndarray:
     wanted = 1 + prepared.replicates
     found = np.full((2, int(prepared.overlaps.starts[-1]), wanted), np.nan)
 
-    def tell(block: int) -> None:
-        packed = packed_weights(prepared.patients, prepared.seed, block)
+    def tell(blocks: range) -> None:
+        weights = [packed_weights(prepared.patients, prepared.seed, block) for block in blocks]
         for side, group, rows in prepared.sides(prepared.by_patient):
-            truth, scores, weights = design.truth[rows], design.scores[rows], design.weights[rows]
+            truth, scores, own = design.truth[rows], design.scores[rows], design.weights[rows]
             patients = design.patients[rows].astype(np.int32)
             lanes = int(np.clip(AT_ONCE // len(rows), 1, LANES))
-            for lane in range(0, min(LANES, wanted - block * LANES), lanes):
-                first = block * LANES + lane
-                drawn = np.empty((min(lanes, LANES - lane), len(rows)))
-                kernels.unpack(packed, patients, weights, lane, drawn)
-                found[side, group, first : first + len(drawn)] = of_rows(truth, scores, drawn, setting)[
-                    : wanted - first
-                ]
+            for block, packed in zip(blocks, weights, strict=True):
+                for lane in range(0, min(LANES, wanted - block * LANES), lanes):
+                    first = block * LANES + lane
+                    drawn = np.empty((min(lanes, LANES - lane, wanted - first), len(rows)))
+                    kernels.unpack(packed, patients, own, lane, drawn)
+                    found[side, group, first : first + len(drawn)] = of_rows(truth, scores, drawn, setting)
 
-    in_threads(tell, range(blocks_of(prepared.replicates)), prepared.threads)
+    in_threads(tell, runs_of(prepared.replicates, prepared.patients, prepared.threads), prepared.threads)
     return found
