@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from workbench.audit.closed_forms import Closed
 
+# Normal quantile of p = 1e-15, where the search for a p-value ends, and how closely it searches.
+FARTHEST, PRECISION = 8.0, 1e-7
 INTERVALS = ("auto", "percentile", "BCa")
 # Below this many patients skewness and bias of replicates still show, and BCa is worth its jackknife.
 SMALL = 400
@@ -166,13 +168,35 @@ def p_value(bounds: Bounds, null: float, replicates: int) -> float:
     """
     if math.isnan(bounds.at(1.0)[0]):
         return math.nan
-    near, far = 0.0, 8.0
-    for _ in range(30):
-        middle = (near + far) / 2
-        low, high = bounds.at(middle)
-        near, far = (near, middle) if low <= null <= high else (middle, far)
+    near = _touch(lambda z: _beyond(bounds.at(z), null))
     p = 2 * float(ndtr(-near))
     return max(p, 2 / (replicates + 1)) if "bootstrap" in bounds.method else p
+
+
+def _beyond(ends: Interval, null: float) -> float:
+    """By how much an interval leaves out `null`; negative where it holds it."""
+    beyond = max(ends[0] - null, null - ends[1])
+    return beyond if math.isfinite(beyond) else -1.0
+
+
+def _touch(beyond: Callable[[float], float]) -> float:
+    """Find where a falling function of z crosses 0, from `PRECISION` to `FARTHEST`: false position, its stale end halved (Illinois)."""
+    ends = [PRECISION, FARTHEST]
+    heights = [beyond(end) for end in ends]
+    if heights[0] <= 0 or heights[1] > 0:
+        return 0.0 if heights[0] <= 0 else FARTHEST
+    stale = -1
+    for _ in range(60):
+        middle = (ends[0] * heights[1] - ends[1] * heights[0]) / (heights[1] - heights[0])
+        height = beyond(middle)
+        side = 0 if height > 0 else 1
+        ends[side], heights[side] = middle, height
+        if ends[1] - ends[0] < PRECISION or height == 0:
+            break
+        if stale == side:
+            heights[1 - side] /= 2
+        stale = side
+    return ends[side]
 
 
 def _band(

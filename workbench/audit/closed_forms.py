@@ -53,7 +53,7 @@ class Closed:
         size, least = self.size
         if math.isfinite(self.freedom):
             # An effective size from few patients is itself uncertain (Korn & Graubard 1998).
-            size = max(size * (z / float(stdtrit(self.freedom, ndtr(z)))) ** 2, least)
+            size = max(size * (z / float(-stdtrit(self.freedom, ndtr(-z)))) ** 2, least)
         return wilson(self.value, size, z)
 
 

@@ -19,15 +19,16 @@ class Clusters:
     Parameters
     ----------
     row : each image's cluster, int64 ``(n,)``.
-    group, patient : of each cluster, int64 ``(C,)``.
-    groups, patients : how many there are of each.
+    group, patient : of each cluster, int64 ``(C,)``; groups rise.
+    patients : how many there are.
+    starts : first cluster of each group, int64 ``(G,)``.
     """
 
     row: np.ndarray
     group: np.ndarray
     patient: np.ndarray
-    groups: int
     patients: int
+    starts: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +70,14 @@ def clusters_of(design: Design, partition: Partition) -> Clusters:
     """Number the patients of each group."""
     patients = int(design.patients.max()) + 1
     key, row = np.unique(partition.codes * patients + design.patients, return_inverse=True)
-    return Clusters(row, key // patients, key % patients, len(partition.names), patients)
+    group = key // patients
+    starts = np.searchsorted(group, np.arange(len(partition.names)))
+    return Clusters(row, group, key % patients, patients, starts)
 
 
 def counts(clusters: Clusters, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count the images chosen (bool ``(n,)``) and their patients, ``(2, G)`` int64 each: groups, then rests."""
-    inside = np.bincount(clusters.row[chosen], minlength=len(clusters.group)).astype(np.float64)
-    everywhere = np.bincount(clusters.patient, weights=inside, minlength=clusters.patients)
-    images = _by_group(clusters, inside)
-    outside = everywhere[clusters.patient] - inside
-    met = _by_group(clusters, (inside > 0).astype(np.float64))
-    lost = _by_group(clusters, ((everywhere[clusters.patient] > 0) & (outside == 0)).astype(np.float64))
-    rest = everywhere.sum() - images, np.count_nonzero(everywhere) - lost
-    return np.stack([images, rest[0]]).astype(np.int64), np.stack([met, rest[1]]).astype(np.int64)
+    return _counted(_Sums.of(clusters, np.bincount(clusters.row, weights=chosen, minlength=len(clusters.group))))
 
 
 def shares(clusters: Clusters, hits: np.ndarray, weights: np.ndarray) -> Shares:
@@ -97,10 +93,13 @@ def shares(clusters: Clusters, hits: np.ndarray, weights: np.ndarray) -> Shares:
     Korn & Graubard 1998, Survey Methodology 24:193 (effective sample size); Kish 1965, Survey Sampling.
     """
     counted = np.isfinite(hits)
-    images, patients = counts(clusters, counted)
-    place, heavy = clusters.row[counted], weights[counted]
-    whole = _Sums.of(clusters, np.bincount(place, weights=heavy, minlength=len(clusters.group)))
-    hit = _Sums.of(clusters, np.bincount(place, weights=heavy * hits[counted], minlength=len(clusters.group)))
+    inside = np.where(counted, weights, 0.0)
+    rows = [inside, np.where(counted, weights * hits, 0.0)]
+    whole, hit = (
+        _Sums.of(clusters, np.bincount(clusters.row, weights=one, minlength=len(clusters.group))) for one in rows
+    )
+    even = bool((weights == 1).all())
+    images, patients = _counted(whole) if even else counts(clusters, counted)
     total = np.stack([whole.by_group(), whole.by_rest()])
     found = np.stack([hit.by_group(), hit.by_rest()])
     square = whole.products(whole)
@@ -147,5 +146,18 @@ class _Sums:
         return _by_group(self.clusters, self.inside * other.outside)
 
 
+def _counted(images: _Sums) -> tuple[np.ndarray, np.ndarray]:
+    """Images and patients of groups and rests, from the images of each cluster."""
+    patients = [
+        _by_group(images.clusters, (one > 0).astype(np.float64))
+        for one in (images.inside, images.inside + images.outside)
+    ]
+    left = _by_group(images.clusters, (images.outside > 0).astype(np.float64))
+    rest = np.count_nonzero(images.everywhere) - patients[1] + left
+    found = np.stack([images.by_group(), images.by_rest()]), np.stack([patients[0], rest])
+    return found[0].astype(np.int64), found[1].astype(np.int64)
+
+
 def _by_group(clusters: Clusters, values: np.ndarray) -> np.ndarray:
-    return np.bincount(clusters.group, weights=values, minlength=clusters.groups)
+    # Clusters stand group by group, and no group is empty.
+    return np.asarray(np.add.reduceat(values, clusters.starts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -203,7 +203,12 @@ class Audit:
     def _prepared(self) -> Callable[[int], Prepared]:
         return cache(lambda replicates: prepare(self._design, replicates=replicates, seed=self.settings["seed"]))
 
-    def _moved(self, threshold: float) -> Estimates:
+    @cached_property
+    def _moved(self) -> Callable[[float], Estimates]:
+        # The dashboard asks for both tables at one threshold after the other.
+        return lru_cache(maxsize=1)(self._moved_to)
+
+    def _moved_to(self, threshold: float) -> Estimates:
         """Return the numbers that depend on the threshold, at another one."""
         if not 0 <= threshold <= 1:
             message = f"threshold {threshold} lies outside 0–1; scores are probabilities, and so is the threshold."
@@ -220,11 +225,9 @@ class Audit:
 
 def _replaced(table: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
     """Return `table` with the rows of the metrics in `made` taken from there, where they stand in the same order."""
-    result = table.copy()
     place = table["metric"].isin(made["metric"].unique()).to_numpy()
-    for column in table.columns:
-        result.loc[place, column] = made[column].to_numpy()
-    return result
+    moved = made.set_axis(table.index[place])
+    return pd.concat([table[~place], moved]).sort_index() if not place.all() else moved
 
 
 def _number(value: float | None) -> float:

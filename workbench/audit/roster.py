@@ -80,14 +80,17 @@ class Roster:
 
     def rising(self, side: int, place: int) -> np.ndarray:
         """Return the rows of a group, or of its rest, by rising score."""
-        return self.order[self._inside(side, place)[self.order]]
+        return np.asarray(self.order[self._inside(side, place)[self.order]])
 
     def split(self, place: int) -> bool:
         """Whether some patient has images in this group's partition under more than one group."""
-        clusters = self.clusters[self.places[place].partition]
-        return len(clusters.group) > int(np.count_nonzero(np.bincount(clusters.patient)))
+        return self._split[self.places[place].partition]
+
+    @cached_property
+    def _split(self) -> list[bool]:
+        return [len(one.group) > int(np.count_nonzero(np.bincount(one.patient))) for one in self.clusters]
 
     def _inside(self, side: int, place: int) -> np.ndarray:
         at = self.places[place]
         inside = self.design.partitions[at.partition].codes == at.code
-        return inside if side == GROUP else ~inside
+        return np.asarray(inside if side == GROUP else ~inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,15 @@ def gap_tables(
 
 def adjusted(differences: pd.DataFrame) -> pd.DataFrame:
     """Adjust the p-values for all gaps of a table; of two groups that are each other's rest, one counts."""
-    names = differences.groupby(["metric", "by"], sort=False)["group"]
-    mirrored = (names.transform("size") == 2) & (names.cumcount() == 1) & (differences["reference"] == "rest")
+    keys = list(zip(*(differences[name] for name in ("metric", "by", "reference")), strict=True))
+    pairs = collections.Counter(keys)
+    mirrored = np.array(
+        [
+            pairs[key] == 2 and key[2] == "rest" and number > 0 and key == keys[number - 1]
+            for number, key in enumerate(keys)
+        ],
+        dtype=bool,
+    )
     p = differences["p"].to_numpy(dtype=np.float64)
     made = {}
     for name, adjust in (("p_holm", holm), ("p_bh", benjamini_hochberg)):
