@@ -303,3 +303,37 @@ def test_quantities_and_measures_stand_in_one_arm():
         assert value == pytest.approx([-1 / 6, -0.25, 0] if task == "regression" else [0.8, 0.8, 0.8])
         with pytest.raises(InputError, match=f"a {task} has no classes"):
             design_of(found, [], "t")
+
+
+def carried(design, metric):
+    """Say what the audit's tables say of the evidence, and count the patients, for every group."""
+    from workbench.audit.estimates import Estimates, Reading
+    from workbench.audit.roster import Roster
+
+    estimates = Estimates(Roster(design), Reading((metric,), AT), measure(design, [metric], AT, replicates=20))
+    places = range(len(design.samples))
+    return [estimates.patients(metric, 0, place) for place in places], [
+        estimates.note(metric, 0, place) for place in places
+    ]
+
+
+def test_a_macro_average_rests_on_its_rarest_class_and_a_measure_on_the_images_it_is_told_of():
+    codes, scores = np.repeat([0, 1, 2], [30, 25, 3]), np.full((58, 3), 1 / 3)
+    patients, notes = carried(everybody(codes, scores), metric_of("macro AUROC", "multiclass"))
+    assert patients == [3]
+    assert notes == ["refused: only 3 images of the rarest class; at least 5 are needed"]
+    assert carried(everybody(codes, scores), metric_of("accuracy", "multiclass"))[0] == [58]
+    distances = np.where(np.arange(40) < 28, np.nan, 1.0)[:, None]
+    patients, notes = carried(
+        everybody(np.full(40, np.nan), distances), metric_of("mean HD95", "segmentation", ("HD95",))
+    )
+    assert patients == [12]
+    assert notes == ["only 12 images: wide interval, do not rely on it"]
+
+
+def test_chance_explains_a_top_label_error_of_a_calibrated_model():
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet([2, 1, 1], 60)
+    codes = np.array([rng.choice(3, p=row) for row in scores])
+    _, notes = carried(everybody(codes, scores), metric_of("ECE (top label)", "multiclass"))
+    assert "chance" in notes[0] or "calibrated" in notes[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.audit import closed_forms
 from workbench.audit.choose import INTERVALS, SMALL, Quantity
-from workbench.audit.clusters import Shares, shares
+from workbench.audit.clusters import Shares, counts, shares
 from workbench.audit.evidence import ENOUGH, FEWEST, Carrier, fewest_patients, note
 from workbench.audit.noise import chance_error
 from workbench.audit.roster import GROUP, IMAGES, REST, Roster
@@ -45,6 +45,7 @@ class Estimates:
         self._closed = cache(self._made)
         self._known = cache(self._quantity)
         self._chance = cache(self._chance_error)
+        self._sets = cache(self._counted)
 
     def quantity(self, metric: Metric, side: int, place: int) -> Quantity:
         """Return a metric of a group or of its rest; NaN where fewer than `fewest` patients carry it."""
@@ -62,6 +63,11 @@ class Estimates:
     def carriers(self, metric: Metric, side: int, place: int) -> list[Carrier]:
         """Return the images that carry a metric: those of the classes it needs, or those that it is a share of."""
         at = self.places[place]
+        if metric.rests_on is not None:
+            sets = self._sets(metric, at.partition)
+            images, patients = min(sets, key=lambda one: int(one[1][side, at.code]))
+            kind = IMAGES if len(sets) == 1 else "images of the rarest class"
+            return [Carrier(kind, int(images[side, at.code]), int(patients[side, at.code]))]
         kinds = metric.arms or (IMAGES,)
         found = []
         for kind in kinds:
@@ -75,6 +81,12 @@ class Estimates:
                 )
             ]
         return found
+
+    def _counted(self, metric: Metric, partition: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Count images and patients of each set of rows that a metric rests on, ``(2, G)`` each."""
+        assert metric.rests_on is not None
+        sets = metric.rests_on(self.design.truth, self.design.scores, self.reading.setting) > 0
+        return [counts(self.roster.clusters[partition], one) for one in sets.T]
 
     def shares(self, metric: Metric, partition: int) -> Shares:
         """Return a proportion in all groups of a partition."""

@@ -69,6 +69,8 @@ class Metric:
         shares of one arm stay so: the others become a mixture of two.
     share : of a proportion, as `columns` but ``(n, 2)`` of 0 and 1: the rows it is a share of, and those among them that
         it counts.
+    rests_on : where neither `arms` nor `share` say it, as `columns` but ``(n, A)`` of 0 and 1: sets of rows, such as those of
+        each class, of which the one with fewest patients decides whether the metric can be told.
     moves : whether it depends on the threshold.
     columns, of_sums, of_curve, of_rows : see above.
     source : definition and reference, one sentence.
@@ -82,6 +84,7 @@ class Metric:
     arms: tuple[str, ...] = ()
     proportion: bool = False
     share: Columns | None = None
+    rests_on: Columns | None = None
     moves: bool = False
     columns: Columns | None = None
     of_sums: OfSums | None = None

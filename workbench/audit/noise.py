@@ -22,7 +22,9 @@ def chance_error(design: Design, metric: Metric, setting: Setting, partition: Pa
     assert metric.columns is not None
     excess = metric.columns(design.truth, design.scores, setting)[:, 1:]
     bins, groups = excess.shape[1], len(partition.names)
-    row = design.weights**2 * design.scores * (1 - design.scores)
+    # Of several classes the highest score is the one that is binned.
+    scores = design.scores if design.scores.ndim == 1 else design.scores.max(1)
+    row = design.weights**2 * scores * (1 - scores)
     place = partition.codes * bins + np.argmax(excess != 0, axis=1)
     variance = np.bincount(place, weights=row, minlength=groups * bins).reshape(groups, bins)
     total = np.bincount(partition.codes, weights=design.weights, minlength=groups)

@@ -41,6 +41,11 @@ def hits(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarray:
     return np.hstack([true, called, true * called])
 
 
+def each_class(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarray:
+    """Sets of rows: those of each class."""
+    return _one_hot(truth, scores)
+
+
 def balanced_accuracy(sums: np.ndarray, setting: Setting) -> np.ndarray:
     """Mean over classes of the share of its rows that are called so."""
     true, _, both = np.split(sums.sum(-2), 3, axis=-1)
@@ -101,16 +106,17 @@ def _one_hot(classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def _define(
     name: str, source: str, *, best: float = 1, bounds: tuple[float, float] = (0, 1), columns: Columns | None = None,
     of_sums: OfSums | None = None, of_rows: OfRows | None = None, share: Columns | None = None,
+    rests_on: Columns | None = None,
 ) -> None:  # fmt: skip
     define(Metric(
-        name, ("multiclass",), best, bounds, source, proportion=share is not None, share=share, columns=columns,
-        of_sums=of_sums, of_rows=of_rows,
+        name, ("multiclass",), best, bounds, source, proportion=share is not None, share=share, rests_on=rests_on,
+        columns=columns, of_sums=of_sums, of_rows=of_rows,
     ))  # fmt: skip
 
 
 _define(
     "macro AUROC", "Mean over classes of the area under the ROC curve of a class against all others, ties half.",
-    of_rows=macro_auroc,
+    of_rows=macro_auroc, rests_on=each_class,
 )  # fmt: skip
 _define(
     "accuracy",
@@ -121,9 +127,15 @@ _define(
 )
 _define(
     "balanced accuracy", "Mean over classes of the share of its rows that are called so (macro-averaged recall).",
-    columns=hits, of_sums=balanced_accuracy,
+    columns=hits, of_sums=balanced_accuracy, rests_on=each_class,
 )  # fmt: skip
-_define("macro F1", "Mean over classes of F1, the class against all others.", columns=hits, of_sums=macro_f1)
+_define(
+    "macro F1",
+    "Mean over classes of F1, the class against all others.",
+    columns=hits,
+    of_sums=macro_f1,
+    rests_on=each_class,
+)
 for _name, _power, _source in (
     ("kappa", 0, "Agreement of truth and call beyond chance (Cohen 1960, Educ Psychol Meas 20:37)."),
     ("linear-weighted kappa", 1, "κ with disagreement growing by the number of steps between classes in their order (Cohen 1968, Psychol Bull 70:213)."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.audit.metric import Metric, OfRows, OfSums, Setting, quotient
+from workbench.audit.metric import Columns, Metric, OfRows, OfSums, Setting, quotient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +39,12 @@ def metrics_of_measures(measures: Sequence[str]) -> list[Metric]:
         found += [
             Metric(
                 f"mean {measure}", ("segmentation",), best, bounds, f"Mean of {measure} {kept}.",
-                columns=told, of_sums=_mean(place),
+                rests_on=_known(place), columns=told, of_sums=_mean(place),
             ),
             Metric(
                 f"median {measure}", ("segmentation",), best, bounds,
                 f"Median of {measure} {kept}, by weight; halfway between two images where each side holds half.",
-                of_rows=_median(place),
+                rests_on=_known(place), of_rows=_median(place),
             ),
         ]  # fmt: skip
     return found
@@ -54,6 +54,13 @@ def told(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarray:
     """Columns, M of each: whether the measure is told, and its value or 0."""
     known = ~np.isnan(scores)
     return np.hstack([known, np.where(known, scores, 0)])
+
+
+def _known(place: int) -> Columns:
+    def known(truth: np.ndarray, scores: np.ndarray, setting: Setting) -> np.ndarray:
+        return np.asarray(~np.isnan(scores[:, [place]]))
+
+    return known
 
 
 def _mean(place: int) -> OfSums:
