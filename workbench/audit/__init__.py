@@ -27,7 +27,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "validation.mcnemar": ["mcnemar"],
         "validation.noninferiority": ["noninferiority"],
         "validation.decision_curve": ["decision_curve"],
-        "validation.sample_size": ["reader_sample_size", "sample_size"],
+        "validation.reader_sample_size": ["reader_sample_size"],
+        "validation.sample_size": ["sample_size"],
         "validation.stard": ["stard"],
     },
 )

@@ -40,6 +40,13 @@ def check_level(level: float) -> None:
         raise InputError(message)
 
 
+def check_between(value: float, least: float, most: float, name: str) -> None:
+    """Refuse a number out of its range."""
+    if not least <= value <= most:
+        message = f"{name}={value} must lie in {least:g}–{most:g}."
+        raise InputError(message)
+
+
 def with_interval(row: dict[str, Any], level: float, *, signed: bool = False) -> str:
     """Write a number with its interval as journals do: ``0.812 (95% CI 0.700 to 0.900)``."""
     if math.isnan(row["value"]):
