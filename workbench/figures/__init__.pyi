@@ -1,4 +1,5 @@
 from .attribution_maps import attribution_grid as attribution_grid
+from .calibration_plot import calibration as calibration
 from .decision_curve import decision_curve as decision_curve
 from .embedded import read_provenance as read_provenance
 from .figure import Figure as Figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -179,10 +179,10 @@ def _classes(sheet: Spreadsheet, labels: np.ndarray, column: str, positive: str 
 
 
 def _ordered(names: Sequence[object] | np.ndarray) -> list[str]:
-    """Return the distinct names, numbers by size and words by alphabet, so that the order of rows does not matter."""
-    distinct = sorted({str(name) for name in names}, key=lambda name: (name.casefold(), name))
-    try:
-        sizes = {name: float(name) for name in distinct}
-    except ValueError:
-        return distinct
-    return sorted(distinct, key=sizes.__getitem__) if all(map(math.isfinite, sizes.values())) else distinct
+    """Return the distinct names by alphabet, numbers in them by size, so that the order of rows does not matter."""
+
+    def key(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+        parts = re.split(r"(\d+)", name.casefold())
+        return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts if part], name
+
+    return sorted({str(name) for name in names}, key=key)
