@@ -73,7 +73,7 @@ def test_patients_cover_and_rows_do_not_with_five_images_a_patient():
     assert held["rows"] / tries < 0.88
 
 
-def test_the_interval_chosen_for_the_auroc_covers_with_20_positives_where_plain_delong_is_short():
+def test_the_interval_chosen_for_the_auroc_covers_with_20_positives():
     rng, tries, held = np.random.default_rng(1), 1000, 0
     for _ in range(tries):
         held += holds(estimates(cohort(rng, 70, 1, 0.0), ["AUROC"]), phi(1.5 / math.sqrt(2)))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.audit.closed_forms import area, pulls
 from workbench.audit.evidence import FEWEST
 from workbench.audit.measure import measure
 from workbench.audit.metric import Setting, metric_of
-from workbench.audit.metrics import auroc
 from workbench.audit.sample import Design
 from workbench.clustered import gaps, means
 from workbench.comparisons import together
 from workbench.groups import Partition
-from workbench.intervals import normal_quantile
+from workbench.intervals import NONE, Interval, normal_quantile
 
 REPLICATES = 2000
 
@@ -86,13 +86,21 @@ def areas(
     exceed = (1 + (np.abs(deviation) >= t[:, None]).sum(1)) / (1 + REPLICATES)
     joint = (1 + len(largest) - np.searchsorted(largest, np.nan_to_num(t), side="left")) / (1 + REPLICATES)
     z = normal_quantile(level)
-    alone = [auroc(s.positives, s.negatives, z) for s in (design.sample(part, 0) for part in parts)]
-    bounds = np.array([one.interval for one in alone], dtype=np.float64).reshape(len(parts), 2) * carried[:, None]
+    bounds = np.array([_interval(design, part.codes == 0, z) for part in parts], dtype=np.float64).reshape(len(parts), 2) * carried[:, None]
     return Tested(
         values[starts] * carried, bounds[:, 0], bounds[:, 1], values[starts + 1] * carried, gap,
         np.clip(gap - reach * error, -1, 1), np.clip(gap + reach * error, -1, 1),
         np.where(known, exceed, np.nan), np.where(known, np.maximum(joint, exceed), np.nan), notes,
     )  # fmt: skip
+
+
+def _interval(design: Design, rows: np.ndarray, z: float) -> Interval:
+    """Return the interval of the AUROC of some rows, images of a patient kept together."""
+    rising = np.flatnonzero(rows)[np.argsort(design.scores[rows], kind="stable")]
+    found = pulls(
+        design.scores[rising], design.truth[rising], patients=design.patients[rising], weights=design.weights[rising]
+    )
+    return NONE if found is None else area(found).interval(z)
 
 
 def _three(number: int, inside: np.ndarray, outside: np.ndarray) -> Partition:
