@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from workbench.audit.definitions.probabilities import EPS
 from workbench.audit.metric import BOTH, Metric, Setting, define
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# Numbers (replicates × rows) worked on together: 2 MB an array.
-AT_ONCE = 2**18
-MOST_STEPS = 100
 
 
 def calibration_slope(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray, setting: Setting) -> np.ndarray:
@@ -24,95 +16,33 @@ def calibration_slope(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray
 
     NaN where the maximum of the likelihood does not exist: one class, or scores that separate the classes.
     """
-    odds = logit(np.clip(scores, EPS, 1 - EPS))
-    return _by_replicates(truth, weights, setting, lambda some: _slope(truth, odds, some))
+    return _recalibrated(truth, scores, weights, setting, free=True)[..., 1]
 
 
 def calibration_intercept(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray, setting: Setting) -> np.ndarray:
     """Intercept a of logit P(truth) = a + logit(score), the slope held at 1; NaN where a class is missing."""
-    odds = logit(np.clip(scores, EPS, 1 - EPS))
-    return _by_replicates(truth, weights, setting, lambda some: _intercept(truth, odds, some))
+    return _recalibrated(truth, scores, weights, setting, free=False)[..., 0]
 
 
-def _by_replicates(
-    truth: np.ndarray, weights: np.ndarray, setting: Setting, fit: Callable[[np.ndarray], np.ndarray]
+def _recalibrated(
+    truth: np.ndarray, scores: np.ndarray, weights: np.ndarray, setting: Setting, *, free: bool
 ) -> np.ndarray:
-    """Fit every replicate that has both classes, a few at a time."""
-    rows = weights.shape[-1]
-    flat = weights.reshape(math.prod(weights.shape[:-1]), rows).astype(np.float64)
-    values = np.full(len(flat), np.nan)
-    positives, negatives = flat @ truth, flat @ ~truth
-    known = np.flatnonzero((positives > 0) & (negatives > 0))
-    few = max(1, AT_ONCE // max(rows, 1))
-    for start in range(0, len(known), few):
-        some = known[start : start + few]
-        weight = flat[some]
-        if setting.prevalence is not None:
-            sides = setting.prevalence / positives[some], (1 - setting.prevalence) / negatives[some]
-            weight = weight * np.where(truth, sides[0][:, None], sides[1][:, None])
-        values[some] = fit(weight)
-    return values.reshape(weights.shape[:-1])
+    """Return level and slope of every replicate, ``(…, 2)``."""
+    from workbench.audit.definitions.recalibration_kernel import recalibrate
 
-
-def _slope(truth: np.ndarray, odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Newton's method for intercept and slope of several replicates ``(R, n)`` at once, from a calibrated model on.
-
-    Steps are shortened to log(1 + d) / d, with d the greatest change of a row's logit, so that they converge from anywhere
-    (Sun & Tran-Dinh 2019, Math Program 178:145).
-    """
-    present = weights > 0
-    highest, lowest = (
-        [bound.reduce(np.where(present & side, odds, outside), axis=-1) for side in (truth, ~truth)]
-        for bound, outside in ((np.maximum, -np.inf), (np.minimum, np.inf))
-    )
-    separated = (highest[0] <= lowest[1]) | (highest[1] <= lowest[0])
-    ends = np.stack([np.minimum(*lowest), np.maximum(*highest)])
-    weights = weights / weights.sum(-1, keepdims=True)
-    # Centred, so that the two unknowns hardly pull at each other.
-    centre = weights @ odds
-    spread = odds - centre[:, None]
-    ends = ends - centre
-    level, slope = centre.copy(), np.ones(len(weights))
-    moving = ~separated
-    for _ in range(MOST_STEPS):
-        if not moving.any():
-            break
-        x, w = spread[moving], weights[moving]
-        share = expit(level[moving, None] + slope[moving, None] * x)
-        pull, bend = w * (truth - share), w * share * (1 - share)
-        up, turn = pull.sum(-1), (pull * x).sum(-1)
-        zero, one, two = bend.sum(-1), (bend * x).sum(-1), (bend * x * x).sum(-1)
-        determinant = zero * two - one * one
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            shift, stretch = (two * up - one * turn) / determinant, (zero * turn - one * up) / determinant
-            change = np.abs(shift + stretch * ends[:, moving]).max(0)
-            part = _shortened(change)
-        level[moving] += part * shift
-        slope[moving] += part * stretch
-        moving[moving] = ~(change < 1e-10)
-    return np.where(separated | moving, np.nan, slope)
-
-
-def _intercept(truth: np.ndarray, odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Newton's method for the intercept alone, shortened in the same way."""
-    weights = weights / weights.sum(-1, keepdims=True)
-    level = np.zeros(len(weights))
-    moving = np.ones(len(weights), dtype=bool)
-    for _ in range(MOST_STEPS):
-        if not moving.any():
-            break
-        w = weights[moving]
-        share = expit(level[moving, None] + odds)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            shift = (w * (truth - share)).sum(-1) / (w * share * (1 - share)).sum(-1)
-            part = _shortened(np.abs(shift))
-        level[moving] += part * shift
-        moving[moving] = ~(np.abs(shift) < 1e-10)
-    return np.where(moving, np.nan, level)
-
-
-def _shortened(change: np.ndarray) -> np.ndarray:
-    return np.asarray(np.divide(np.log1p(change), change, out=np.ones(change.shape), where=change > 0))
+    odds = logit(np.clip(scores, EPS, 1 - EPS))
+    # Centred, so that level and slope hardly pull at each other; with the slope held, the level must be that at 0.
+    odds = odds - odds.mean() if free and len(odds) else odds
+    flat = weights.reshape(math.prod(weights.shape[:-1]), len(odds)).astype(np.float64)
+    if setting.prevalence is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sides = setting.prevalence / (flat @ truth), (1 - setting.prevalence) / (flat @ ~truth)
+            flat = np.nan_to_num(flat * np.where(truth, sides[0][:, None], sides[1][:, None]), posinf=0.0)
+    even = np.array([0.0, 1.0])
+    start = recalibrate(odds, truth, np.ones((1, len(odds))), even, free)[0]
+    # All replicates are near what the rows say unweighted: two or three steps from there.
+    found = recalibrate(odds, truth, flat, start if np.isfinite(start).all() else even, free)
+    return np.asarray(found.reshape(*weights.shape[:-1], 2))
 
 
 define(Metric(
