@@ -8,8 +8,12 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score, roc_auc_score
 
 import workbench as wb
+from workbench.audit.calibration_steps import calibration_replicates
 from workbench.audit.disparities import equity_scaled, largest_gap, smallest_ratio, worst
+from workbench.audit.measure import measure
+from workbench.audit.metric import Setting, metrics_of
 from workbench.audit.replicates import p_zero, percentiles, spread, together
+from workbench.audit.sample import design_of
 from workbench.errors import EvidenceWarning, InputError
 
 ASKED = {"replicates": 100}
@@ -202,3 +206,16 @@ def test_replicates_with_unknowns_give_what_the_known_ones_do():
     assert p_zero(drawn)[0] == pytest.approx(2 / 4)
     band = together(np.array([0.2, np.nan, 0.5]), drawn, 0.9)
     assert np.isnan(band.low[1:]).all()
+
+
+def test_one_step_replicates_of_calibration_are_near_those_fitted_anew():
+    table = pd.concat([frame(1500, seed=4), frame(1500, seed=5)]).assign(who=np.repeat(np.arange(1500), 2))
+    design = design_of(wb.Predictions.from_table(table, label="truth", score="p", patient="who"), ["sex"], "1")
+    metrics = metrics_of(["calibration slope", "calibration intercept"])
+    exact = measure(design, metrics, Setting(), replicates=60, seed=2)
+    steps = calibration_replicates(design, exact.values["calibration slope"], replicates=60, seed=2)
+    for metric in metrics:
+        fitted, stepped = exact.drawn[metric.name], steps[metric.name]
+        assert np.corrcoef(fitted.ravel(), stepped.ravel())[0, 1] > 0.98
+        assert stepped.std(1) == pytest.approx(fitted.std(1), rel=0.1)
+        assert stepped.mean(1) == pytest.approx(exact.values[metric.name], abs=0.03)

@@ -9,6 +9,9 @@ from scipy import stats
 from sklearn.metrics import roc_curve
 
 import workbench as wb
+from workbench.audit.blocks import weights_of
+from workbench.audit.joint import joint_design
+from workbench.audit.thresholds import Rule, choose
 from workbench.errors import EvidenceWarning, InputError
 
 #        positives 0.9 0.8 0.8 0.6 0.3 (twice each: ten patients), negatives 0.8 0.5 0.4 0.3 0.1 (twice each)
@@ -108,14 +111,11 @@ def test_a_table_is_told_how_to_become_predictions():
 
 def test_each_replicate_chooses_anew_on_its_own_patients(scores):
     frame = scores(patients=60, digits=2)
-    from workbench.audit.bootstrap import _weights
-    from workbench.audit.joint import joint_design
-    from workbench.audit.thresholds import Rule, choose
-
     design, _ = joint_design({"tuning": predictions(frame, "who")}, [], "1")
     made = choose(design, np.ones(len(frame), dtype=bool), Rule("sensitivity", 0.9), replicates=20, seed=3)
+    drawn = weights_of(60, seed=3, replicates=20)
     for place in range(20):
-        weight = _weights(60, 3, 0)[design.patients, place]
+        weight = drawn[design.patients, place]
         fpr, tpr, threshold = roc_curve(design.truth, design.scores, sample_weight=weight, drop_intermediate=False)
         first = np.argmax(tpr >= 0.9 - 1e-12)
         assert made.thresholds[place] == threshold[first]

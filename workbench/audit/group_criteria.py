@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from workbench import clustered, comparisons
+from workbench.audit import calibration_steps
 from workbench.audit.asked import check_interval, checked, cut, entries, positive_class
 from workbench.audit.carriers import carriers, steadied
 from workbench.audit.disparities import UNKNOWN, Disparity, equity_scaled, largest_gap, smallest_ratio, worst
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workbench.audit.finding import Finding as Point
+    from workbench.audit.measure import Measured
+    from workbench.audit.metric import Metric
     from workbench.audit.sample import Design
     from workbench.groups import Partition
     from workbench.predictions import Predictions
@@ -95,7 +99,7 @@ def criteria(
     check_interval(level, replicates)
     design = design_of(predictions, by, positive)
     metrics = metrics_of(list(dict.fromkeys(name for one in CRITERIA for name in one.metrics)))
-    found = measure(design, metrics, at, replicates=replicates, seed=seed)
+    found = _measured(design, metrics, at, replicates=replicates, seed=seed)
     told = {metric.name: carriers(design, metric, at) for metric in metrics}
     shown = {metric.name: np.where(told[metric.name].enough, found.values[metric.name], np.nan) for metric in metrics}
     drawn = {
@@ -142,6 +146,19 @@ def criteria(
         "criteria", "Named criteria of group fairness", table, {"groups": groups_table, "definitions": definitions}, sentences,
         (_method(at.threshold, replicates, level),), said, settings | {"seed": int(seed)}, provenance,
     )  # fmt: skip
+
+
+def _measured(design: Design, metrics: list[Metric], at: Setting, *, replicates: int, seed: int) -> Measured:
+    """Measure all metrics; those of calibration get their replicates by one step each."""
+    fitted = [metric for metric in metrics if metric.name in calibration_steps.NAMES]
+    found = measure(
+        design, [metric for metric in metrics if metric not in fitted], at, replicates=replicates, seed=seed
+    )
+    more = measure(design, fitted, at)
+    drawn = calibration_steps.calibration_replicates(
+        design, more.values["calibration slope"], replicates=replicates, seed=seed
+    )
+    return replace(found, values=found.values | more.values, drawn=found.drawn | drawn)
 
 
 def _disparity(
@@ -247,5 +264,6 @@ def _method(threshold: float, replicates: int, level: float) -> str:
         f"Criteria of group fairness were worked out at a threshold of {threshold:g}, with {replicates} bootstrap replicates of "
         f"patients that all groups and metrics share. The interval of a largest gap or worst group comes from {level:.0%} intervals "
         "of all pairs or groups that hold at once (max-T), so that it allows for having chosen the pair by looking; p-values are "
-        "adjusted likewise, and by Holm's method over all criteria. Shares of 0 or 1 were given the spread of Agresti and Coull."
+        "adjusted likewise, and by Holm's method over all criteria. Shares of 0 or 1 were given the spread of Agresti and Coull; replicates of calibration slope and intercept are one Newton "
+        "step from the sample's."
     )

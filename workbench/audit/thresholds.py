@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
-from workbench.audit.bootstrap import BLOCK, _weights
+from workbench.audit.blocks import blocks_of, packed_weights
 from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ RULES = ("fixed", "youden", "sensitivity", "specificity", "cost")
 # Rates that differ by less are equal: sums of weights are exact, their quotients are not.
 ROUNDING = 1e-12
 NOBODY = -1
+# Thresholds that replicates choose from. Between two of so many lie fewer images than chance moves a threshold by.
+MOST = 2000
 
 
 @dataclass(frozen=True)
@@ -114,23 +117,28 @@ def choose(design: Design, rows: np.ndarray, rule: Rule, *, replicates: int, see
     InputError : where no threshold reaches the target, or where it is cheapest to call nobody positive.
     """
     steps, truth, weights = _steps(design.scores[rows]), design.truth[rows], design.weights[rows]
-    found, wrong = _curve(steps, truth, weights[None])
+    found, wrong = _curve(steps, truth, weights)
     sensitivity, specificity = _rates(found, wrong)
-    place = int(_place(rule, steps, found, wrong)[0])
+    place = int(_place(rule, steps.thresholds, found, wrong)[0])
     if place == NOBODY and rule.name != "fixed":
         raise _unreachable(rule, float(specificity[0, 0]))
     own = _at(sensitivity, specificity, np.array([place]))
+    looked = _looked_at(len(steps.thresholds), place)
+    thresholds, kept = steps.thresholds[looked], (sensitivity[:, looked], specificity[:, looked])
     patients, count = design.patients[rows], int(design.patients.max()) + 1
+    gather = [_gather(steps, looked, patients, weights * side, count) for side in (truth, ~truth)]
     parts = []
-    for start in range(0, replicates, BLOCK):
-        drawn = _weights(count, seed, start // BLOCK)[patients].T[: replicates - start] * weights
-        curves = _curve(steps, truth, drawn)
-        places, rates = _place(rule, steps, *curves), _rates(*curves)
-        optimism = np.stack(_at(sensitivity, specificity, places)) - np.stack(_at(*rates, places))
+    for block in range(blocks_of(replicates) if replicates else 0):
+        packed = packed_weights(count, seed, block)
+        drawn = np.hstack([packed & 15, packed >> 4]).astype(np.float64)
+        curves = [np.cumsum(each @ drawn, axis=0).T for each in gather]
+        places, rates = _place(rule, thresholds, *curves), _rates(*curves)
+        optimism = np.stack(_at(*kept, places)) - np.stack(_at(*rates, places))
         known = np.isfinite(rates[0][:, -1]) & np.isfinite(rates[1][:, -1])
-        chosen = np.where(places == NOBODY, np.inf, steps.thresholds[places])
+        chosen = np.where(places == NOBODY, np.inf, thresholds[places])
         parts.append(np.where(known, np.concatenate([chosen[None], optimism]), np.nan))
-    replicated = np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
+    # The first lane of all blocks is the sample itself.
+    replicated = np.concatenate(parts, axis=1)[:, 1 : 1 + replicates] if parts else np.empty((3, 0))
     fixed = rule.target if rule.name == "fixed" else None
     return Choice(
         threshold=float(steps.thresholds[place]) if fixed is None else fixed,
@@ -149,10 +157,27 @@ def _steps(scores: np.ndarray) -> Steps:
 
 
 def _curve(steps: Steps, truth: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of positives and of negatives at or above each threshold, ``(R, T)`` each."""
-    ordered, positive = weights[:, steps.order], truth[steps.order]
-    found, wrong = (np.cumsum(ordered * side, axis=1)[:, steps.ends] for side in (positive, ~positive))
+    """Weight of positives and of negatives at or above each threshold, ``(1, T)`` each."""
+    ordered, positive = weights[steps.order], truth[steps.order]
+    found, wrong = (np.cumsum(ordered * side)[None, steps.ends] for side in (positive, ~positive))
     return found, wrong
+
+
+def _looked_at(count: int, place: int) -> np.ndarray:
+    """Return the thresholds that replicates choose from: all, or `MOST` evenly among them, the chosen one too."""
+    some = np.arange(count) if count <= MOST else np.round(np.linspace(0, count - 1, MOST)).astype(np.int64)
+    return np.unique(np.append(some, place if place != NOBODY else some[0]))
+
+
+def _gather(
+    steps: Steps, looked: np.ndarray, patients: np.ndarray, weights: np.ndarray, count: int
+) -> sparse.csr_array:
+    """Return each patient's weight between one threshold looked at and the next, ``(thresholds, patients)``."""
+    distinct = np.repeat(np.arange(len(steps.ends)), np.diff(steps.ends, prepend=-1))
+    step = np.searchsorted(looked, distinct)
+    gathered = sparse.csr_array((weights[steps.order], (step, patients[steps.order])), shape=(len(looked), count))
+    gathered.eliminate_zeros()
+    return gathered
 
 
 def _rates(found: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,13 +186,13 @@ def _rates(found: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray
         return found / found[:, -1:], 1 - wrong / wrong[:, -1:]
 
 
-def _place(rule: Rule, steps: Steps, found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+def _place(rule: Rule, thresholds: np.ndarray, found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Index of the threshold of each row, `NOBODY` where only calling nobody positive will do."""
     sensitivity, specificity = _rates(found, wrong)
-    last = len(steps.thresholds) - 1
+    last = len(thresholds) - 1
     if rule.name == "fixed":
         assert rule.target is not None
-        return np.full(len(found), int((steps.thresholds >= rule.target).sum()) - 1)
+        return np.full(len(found), int((thresholds >= rule.target).sum()) - 1)
     if rule.name == "sensitivity":
         return np.asarray(np.argmax(sensitivity >= _needed(rule), axis=1))
     if rule.name == "specificity":
