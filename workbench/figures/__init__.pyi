@@ -11,6 +11,7 @@ from .montage import cohort_montage as cohort_montage
 from .mrmc_plot import mrmc as mrmc
 from .precision_recall import precision_recall as precision_recall
 from .roc_curve import roc as roc
+from .stard import stard as stard
 from .style import inches as inches
 from .subgroup_heatmap import subgroup_heatmap as subgroup_heatmap
 from .training_curve import learning_curve as learning_curve

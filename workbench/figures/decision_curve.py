@@ -107,9 +107,9 @@ def _frame(rows: pd.DataFrame, everybody: pd.DataFrame, by: str | None, value: s
             "Net benefit above all or none",
             (left, right),
             (-top, 1.15 * top),
-            0.75,
-            15.0,
-            _zero,
+            tall=0.75,
+            left=15.0,
+            ground=_zero,
         )
     line = everybody[everybody["model"] == everybody["model"].iloc[0]]
 
@@ -125,7 +125,9 @@ def _frame(rows: pd.DataFrame, everybody: pd.DataFrame, by: str | None, value: s
         plainly(ax.annotate("treat none", (1, 0), xycoords=("axes fraction", "data"), xytext=(0, -3), va="top", ha="right",
                             textcoords="offset points", size=size, color=FAINT))  # fmt: skip
 
-    return Frame("Threshold probability", "Net benefit", (left, right), (-0.14 * top, 1.06 * top), 0.75, 13.0, defaults)
+    return Frame(
+        "Threshold probability", "Net benefit", (left, right), (-0.14 * top, 1.06 * top), tall=0.75, ground=defaults
+    )
 
 
 def _zero(ax: Axes) -> None:
