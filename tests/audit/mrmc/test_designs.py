@@ -150,6 +150,33 @@ def test_one_reader_can_only_speak_for_himself(study, columns):
     assert found["df"] == np.inf
 
 
+def test_two_models_are_compared_by_delong(study, columns):
+    table = study(readers=1, positives=40, negatives=40).assign(reader=lambda t: t["modality"])
+    found = gap(wb.audit.mrmc(table, **columns, readers="fixed"))
+    one = gap(wb.audit.mrmc(table.assign(reader="r0"), **columns, readers="fixed"))
+    assert found[["value", "error", "p"]].tolist() == pytest.approx(one[["value", "error", "p"]].tolist())
+
+
+def test_readers_nested_in_modalities_are_analysed_as_hillis_did(study, columns):
+    # Hillis 2014: F = MS(T) / (MS(R(T)) + r·max(Cov2 − Cov3, 0)).
+    table = study(1, readers=8)
+    table = table[reader(table) % 2 == (table["modality"] == "A")]
+    found = wb.audit.mrmc(table, **columns)
+    data = readings(table, columns | {"patient": None})
+    sides = sides_of(data, "AUROC", None)
+    values, matrix = delong(sides)
+    first, second = sides.modality == 0, sides.modality == 1
+    ms = (values[first].var(ddof=1) + values[second].var(ddof=1)) / 2
+    off = ~np.eye(4, dtype=bool)
+    cov2 = np.mean([matrix[np.ix_(rows, rows)][off].mean() for rows in (first, second)])
+    below = ms + 4 * max(cov2 - matrix[np.ix_(first, second)].mean(), 0)
+    difference = values[first].mean() - values[second].mean()
+    assert found.tables["test"].loc[0, ["F", "df2"]].tolist() == pytest.approx(
+        [2 * difference**2 / below, below**2 / (ms**2 / 6)]
+    )
+    assert gap(found)["error"] == pytest.approx(np.sqrt(below / 2))
+
+
 def test_neither_the_order_of_rows_nor_of_columns_matters(study, columns):
     table = study(3)
     shuffled = table.sample(frac=1, random_state=0)[::-1][list(table.columns)[::-1]]

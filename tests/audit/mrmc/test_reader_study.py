@@ -50,6 +50,14 @@ def test_a_score_that_is_no_number_is_named_with_its_row(study, columns, tmp_pat
         wb.audit.mrmc(table, **columns)
 
 
+@pytest.mark.parametrize("column", ["case", "modality"])
+def test_a_name_that_is_missing_is_asked_for(study, columns, column):
+    table = study()
+    table.loc[9, column] = "  "
+    with pytest.raises(wb.InputError, match=f"the table, row 9, column '{column}': the {column} is missing"):
+        wb.audit.mrmc(table, **columns)
+
+
 def test_a_reader_of_one_class_is_named(study, columns):
     table = study(readers=6)
     table = table[(table["reader"] != "r3") | (table["label"] == 0)]

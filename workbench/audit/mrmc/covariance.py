@@ -92,7 +92,7 @@ def pair_sums(sides: Sides) -> tuple[np.ndarray, np.ndarray]:
     total = first.sum(1)
     same = np.zeros((len(sides), len(sides)))
     for block in sides.wins():
-        same += block @ block.T
+        same += block @ block.T / 4
     read_first, read_second = (np.isfinite(side).astype(np.float64) for side in (sides.positive, sides.negative))
     both_first, both_second = read_first @ read_first.T, read_second @ read_second.T
     won = np.stack([same, first @ first.T, second @ second.T, np.outer(total, total)])

@@ -149,21 +149,17 @@ def _nested(panel: Panel) -> Analysis:
     error = float(np.concatenate([np.diagonal(blocks[a, a]) for a in range(t)]).mean())
     cov2 = float(np.mean([_mean_of(blocks[a, a][~np.eye(r[a], dtype=bool)]) for a in range(t)]))
     cov3 = float(np.mean([blocks[a, b].mean() for a, b in combinations(range(t), 2)]))
-    shared = max(cov2 - cov3, 0.0)
-    own = ms if panel.random_readers else error - cov2
-    covered = shared if panel.random_cases else 0.0
+    covered = max(cov2 - cov3, 0.0) if panel.random_cases else 0.0
 
-    def estimate(value: float, spread: float, covariance: float) -> Estimate:
-        """Estimate a number whose variance is the readers' share `spread` of `own`, and a covariance."""
-        variance = own * spread + covariance
-        return Estimate(
-            value, root(variance), satterthwaite(variance, own * spread, df) if panel.random_readers else math.inf
-        )
+    def difference(a: int, b: int) -> Estimate:
+        value, readers = float(means[a] - means[b]), float(1 / r[a] + 1 / r[b])
+        if not panel.random_readers:
+            variance = float(blocks[a, a].mean() + blocks[b, b].mean() - 2 * blocks[a, b].mean())
+            return Estimate(value, root(variance), math.inf)
+        variance = ms * readers + 2 * covered
+        return Estimate(value, root(variance), satterthwaite(variance, ms * readers, df))
 
-    differences = {
-        (a, b): estimate(float(means[a] - means[b]), float(1 / r[a] + 1 / r[b]), 2 * covered)
-        for a, b in combinations(range(t), 2)
-    }
+    differences = {pair: difference(*pair) for pair in combinations(range(t), 2)}
     single = {}
     for i in range(t):
         part = Panel(values[i : i + 1, rows[i]], blocks[i, i][None, :, None, :], np.zeros(r[i], np.int64),
@@ -171,8 +167,9 @@ def _nested(panel: Panel) -> Analysis:
         together = ~np.eye(r[i], dtype=bool)
         single[i] = _mean(part, 0, centred[i, rows[i]], freedom=int(r[i] - 1), together=together, sharing=float(r[i]))
     ms_t = float(typical * ((means - means.mean()) ** 2).sum() / (t - 1))
-    below = own + typical * covered
-    df2 = satterthwaite(below, own, df) if panel.random_readers else math.inf
+    # Balanced, with random readers, this is MS(R(T)) + r·max(Cov2 − Cov3, 0).
+    below = typical / 2 * float(np.mean([each.error**2 for each in differences.values()]))
+    df2 = satterthwaite(below, ms, df) if panel.random_readers else math.inf
     found = {"reader (within modality)": ms - error + cov2, "error": error, "Cov2": cov2, "Cov3": cov3}
     anova = pd.DataFrame(
         [("modality", t - 1, ms_t), ("reader (within modality)", df, ms)], columns=["source", "df", "mean_square"]

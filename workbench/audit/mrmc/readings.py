@@ -107,16 +107,16 @@ def readings(
 
 def _names(sheet: Spreadsheet, column: str | None, role: str, otherwise: np.ndarray | None = None) -> np.ndarray:
     values = sheet.column(str(column), role)
-    missing = values.isna().to_numpy() | (values.astype(str).str.strip() == "").to_numpy()
-    if missing.any() and otherwise is None:
+    codes, distinct = pd.factorize(values.to_numpy(dtype=object), use_na_sentinel=False)
+    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in distinct]
+    names = np.array(texts, dtype=object)[codes]
+    missing = values.isna().to_numpy() | (names == "")
+    if otherwise is not None:
+        return np.where(missing, otherwise, names)
+    if missing.any():
         message = f"{sheet.cell(int(missing.argmax()), str(column))}: the {role} is missing; fill it in, or leave the row out."
         raise InputError(message)
-    names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in values]
-    return (
-        np.where(missing, otherwise, np.array(names, dtype=object))
-        if otherwise is not None
-        else np.array(names, object)
-    )
+    return names
 
 
 def _scores(sheet: Spreadsheet, column: str) -> np.ndarray:
@@ -185,4 +185,4 @@ def _ordered(names: Sequence[object] | np.ndarray) -> list[str]:
         parts = re.split(r"(\d+)", name.casefold())
         return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts if part], name
 
-    return sorted({str(name) for name in names}, key=key)
+    return sorted(map(str, pd.unique(np.asarray(names))), key=key)
