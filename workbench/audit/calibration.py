@@ -68,13 +68,13 @@ def reliability(design: Design, setting: Setting, *, equal: str = "mass", level:
     rows = []
     for part in design.partitions:
         weights = at_prevalence(design, part, setting.prevalence)
-        cells = part.codes * bins + place
-        clusters = clusters_of(design, Partition(part.by, ("",) * (len(part.names) * bins), cells))
+        cells, count = part.codes * bins + place, len(part.names) * bins
+        clusters = clusters_of(design, Partition(part.by, ("",) * count, cells))
         found = shares(clusters, design.truth.astype(np.float64), weights)
-        mean = _sums(cells, weights * design.scores, clusters.groups) / np.maximum(
-            _sums(cells, weights, clusters.groups), np.finfo(float).tiny
+        mean = _sums(cells, weights * design.scores, count) / np.maximum(
+            _sums(cells, weights, count), np.finfo(float).tiny
         )
-        positives = _sums(cells, design.truth, clusters.groups)
+        positives = _sums(cells, design.truth, count)
         for cell in np.flatnonzero(found.images[0]):
             told = share(found, 0, int(cell))
             low, high = told.interval(z) if math.isfinite(told.value) else NONE
