@@ -86,7 +86,10 @@ def areas(
     exceed = (1 + (np.abs(deviation) >= t[:, None]).sum(1)) / (1 + REPLICATES)
     joint = (1 + len(largest) - np.searchsorted(largest, np.nan_to_num(t), side="left")) / (1 + REPLICATES)
     z = normal_quantile(level)
-    bounds = np.array([_interval(design, part.codes == 0, z) for part in parts], dtype=np.float64).reshape(len(parts), 2) * carried[:, None]
+    bounds = (
+        np.array([_interval(design, part.codes == 0, z) for part in parts], dtype=np.float64).reshape(len(parts), 2)
+        * carried[:, None]
+    )
     return Tested(
         values[starts] * carried, bounds[:, 0], bounds[:, 1], values[starts + 1] * carried, gap,
         np.clip(gap - reach * error, -1, 1), np.clip(gap + reach * error, -1, 1),
