@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -72,8 +75,8 @@ def test_replicates_vary_as_drawing_patients_with_replacement_does(scores):
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=40))
 def test_tied_negatives_count_half_before_and_half_after(rows):
-    scores, truth = (np.array(part) for part in zip(*rows, strict=True))
-    entry, share = curve_kernels.ties_apart(scores.astype(float), truth, np.argsort(scores).astype(np.int32))
+    scores, truth = (np.array(part) for part in zip(*sorted(rows, key=lambda row: row[0]), strict=True))
+    entry, share = curve_kernels.ties_apart(scores.astype(float), truth)
     assert np.bincount(entry, weights=share, minlength=len(rows)) == pytest.approx(1)
     assert (np.diff(scores[entry]) >= 0).all()
     below = np.cumsum(share * ~truth[entry])
@@ -86,7 +89,7 @@ def test_tied_negatives_count_half_before_and_half_after(rows):
 def test_rows_are_sorted_by_patient_and_stay_in_order_within(patients, random):
     patients, order = np.array(patients), np.arange(len(patients))
     random.shuffle(order)
-    found = kernels.by_patient(patients, order.astype(np.int32), 7)
+    found = kernels.by_patient(patients.astype(np.int32), order.astype(np.int32), 7)
     np.testing.assert_array_equal(found, order[np.argsort(patients[order], kind="stable")])
 
 
@@ -150,3 +153,28 @@ def test_results_of_threads_come_in_order_and_errors_come_through():
     assert in_threads(lambda item: item**2, range(20), 4) == [item**2 for item in range(20)]
     with pytest.raises(ZeroDivisionError):
         in_threads(lambda item: 1 / item, range(3), 2)
+
+
+@pytest.mark.slow
+def test_after_warming_up_a_new_process_compiles_nothing(tmp_path):
+    audit = """
+import numpy as np, pandas as pd
+from workbench.audit import curve_kernels, kernels
+from workbench.audit.measure import measure
+from workbench.audit.metric import Setting, metrics_of
+from workbench.audit.sample import design_of
+from workbench.predictions import Predictions
+truth = np.arange(400) % 3 == 0
+frame = pd.DataFrame({"truth": truth.astype(int), "p": np.random.default_rng(0).random(400), "who": np.arange(400) // 2, "sex": ["F", "M"] * 200})
+design = design_of(Predictions.from_table(frame, label="truth", score="p", patient="who"), ["sex"], "1")
+names = ["AUROC", "AUPRC", "sensitivity at fixed specificity", "specificity at fixed sensitivity", "partial AUROC", "PPV", "Brier score"]
+measure(design, metrics_of(names), Setting(), replicates=100)
+loops = [loop for module in (kernels, curve_kernels) for loop in vars(module).values() if hasattr(loop, "stats")]
+print(sum(sum(loop.stats.cache_hits.values()) for loop in loops), sum(sum(loop.stats.cache_misses.values()) for loop in loops))
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-m", "workbench.audit.warm"], check=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", audit], check=True, env=environment, capture_output=True, text=True)
+    hits, misses = map(int, done.stdout.split())
+    assert misses == 0
+    assert hits >= 9

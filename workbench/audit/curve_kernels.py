@@ -36,35 +36,31 @@ def _add(packed: np.ndarray, patient: int, size: float, arm: np.int64, sums: np.
 
 
 @compiled
-def ties_apart(scores: np.ndarray, truth: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lay out rows by rising score so that a pass that knows nothing of ties counts them half.
+def ties_apart(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lay out rows of rising score so that a pass that knows nothing of ties counts them half.
 
     Where positives and negatives share a score, its negatives come once before the positives and once after them, and
     count half each. Returns row and share of each entry.
     """
-    rows = len(order)
-    again = 0
+    rows, again = len(scores), 0
     for write in range(2):
         if write:
-            entry, share = np.empty(rows + again, np.int32), np.ones(rows + again, np.float32)
+            entry, share = np.empty(rows + again, np.int32), np.ones(rows + again, np.float64)
         end = first = 0
         while first < rows:
             past, positives = first, 0
-            while past < rows and scores[order[past]] == scores[order[first]]:
-                positives += truth[order[past]]
+            while past < rows and scores[past] == scores[first]:
+                positives += truth[past]
                 past += 1
             mixed = 0 < positives < past - first
             if not write:
                 again += past - first - positives if mixed else 0
-            elif not mixed:
-                entry[end : end + past - first] = order[first:past]
-                end += past - first
             else:
-                for turn in range(3):
-                    for row in order[first:past]:
-                        if truth[row] == (turn == 1):
+                for turn in range(3 if mixed else 1):
+                    for row in range(first, past):
+                        if not mixed or truth[row] == (turn == 1):
                             entry[end] = row
-                            share[end] = 1.0 if turn == 1 else 0.5
+                            share[end] = 0.5 if mixed and turn != 1 else 1.0
                             end += 1
             first = past
     return entry, share

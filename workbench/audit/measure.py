@@ -153,7 +153,7 @@ class Prepared:
         else:
             told = [design.weights, *_columns(design.truth), *_columns(design.scores)]
             order = np.lexsort(told).astype(np.int32)
-        return kernels.by_patient(design.patients, order, self.patients)
+        return kernels.by_patient(design.patients.astype(np.int32), order, self.patients)
 
 
 def _columns(values: np.ndarray) -> list[np.ndarray]:

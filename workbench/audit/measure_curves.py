@@ -42,8 +42,9 @@ def _areas(prepared: Prepared) -> np.ndarray:
     from workbench.audit import curve_kernels
 
     design, overlaps = prepared.design, prepared.overlaps
-    row, share = curve_kernels.ties_apart(design.scores, design.truth, prepared.by_score)
-    weights = share.astype(np.float64)
+    order = prepared.by_score
+    entry, weights = curve_kernels.ties_apart(design.scores[order], design.truth[order])
+    row = order[entry]
     if not prepared.unweighted:
         weights *= design.weights[row]
     groups = np.empty((len(row), len(design.partitions)), dtype=np.uint16 if overlaps.starts[-1] < 2**16 else np.int32)

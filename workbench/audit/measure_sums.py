@@ -77,4 +77,4 @@ def _entries(prepared: Prepared, rows: np.ndarray, columns: np.ndarray) -> Entri
     groups = [design.partitions[part].codes[rows] + starts[part] for part in prepared.overlaps.finest]
     places = np.stack([(group * 2 + arm) * width for group in groups], axis=1).astype(np.int32)
     scratch = np.full(int(starts[-1]) * 2 * width, -1)
-    return kernels.gather(design.patients[rows], columns, places, design.weights[rows], scratch)
+    return kernels.gather(design.patients[rows], np.ascontiguousarray(columns), places, design.weights[rows], scratch)
