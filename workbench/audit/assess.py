@@ -11,10 +11,10 @@ import pandas as pd
 from workbench.audit.asked import check_interval, entries, positive_class, share
 from workbench.audit.choose import INTERVALS
 from workbench.audit.cutting import cut_at
-from workbench.audit.doubts import empty_crossings, no_patients, two_values
+from workbench.audit.doubts import empty_crossings, no_patients, two_values, unlabelled
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
-from workbench.audit.reading import DEFAULTS, read, setting_of
+from workbench.audit.reading import BINARY, MULTILABEL, defaults, read, setting_of, task_of
 from workbench.audit.result import Audit
 from workbench.audit.words import thin_groups
 from workbench.errors import EvidenceWarning, InputError, unknown_name
@@ -61,9 +61,11 @@ def audit(
         ``wb.audit.operating_point`` chose, or one for each group of an attribute, ``{"sex=F": 0.4, "sex=M": 0.5}``. It is
         never chosen on the audited images themselves, because what is found there would be too good; where an operating
         point was, the audit says so.
-    metrics : any of :mod:`workbench.audit.definitions`; by default AUROC, sensitivity, specificity, PPV, NPV and Brier score.
-    positive : the positive class; by default the last of two. With more classes it must be given, and is held
-        against all others.
+    metrics : any of :mod:`workbench.audit.definitions`; by default those of
+        ``workbench.audit.reading.DEFAULTS`` for the task: of two classes AUROC, sensitivity, specificity, PPV, NPV and
+        Brier score.
+    positive : the positive class; by default the last of two. With more classes, or findings, the one that is held
+        against all others; left out, they are audited together (a table of findings has a column ``class``).
     reference : what a group is held against: everybody else (``"rest"``), the groups' ``"mean"``, the ``"largest"`` group,
         or a group by name, ``{"sex": "M"}`` (other attributes then keep the rest).
     prevalence : share of positives, between 0 and 1, that every group is weighted to; by default each has its own.
@@ -114,12 +116,15 @@ def audit(
     )
     columns = {"label": label, "score": score, "patient": patient, "weight": weight}
     predictions = _opened(predictions, attributes, columns)
-    positive = positive_class(predictions, positive)
+    task = task_of(predictions, positive)
+    _check_task(task, {"threshold": threshold, "prevalence": prevalence})
+    if task == BINARY:
+        positive = positive_class(predictions, positive)
     where = cut_at(threshold, predictions)
     settings: dict[str, Any] = {
         "by": [list(entry) if isinstance(entry, tuple) else entry for entry in crossed], "threshold": where.threshold,
         "thresholds": None if where.by_group is None else dict(where.by_group), "threshold_origin": where.origin,
-        "metrics": list(DEFAULTS if metrics is None else metrics), "positive": positive,
+        "task": task, "metrics": defaults(predictions, task) if metrics is None else list(metrics), "positive": positive,
         "reference": dict(reference) if not isinstance(reference, str) else reference,
         "prevalence": None if prevalence is None else share(prevalence, "prevalence", ends=False),
         "interval": interval, "level": float(level), "replicates": int(replicates), "permutations": int(permutations),
@@ -127,8 +132,8 @@ def audit(
     }  # fmt: skip
     found = read(predictions, settings)
     told = [
-        *thin_groups(found.table), *([where.warning] if where.warning else []), *no_patients(predictions),
-        *two_values(predictions, attributes), *empty_crossings(found.roster.design),
+        *thin_groups(found.table), *unlabelled(predictions, found.designs, positive), *([where.warning] if where.warning else []), *no_patients(predictions),
+        *two_values(predictions, attributes), *empty_crossings(found.designs[0].partitions),
     ]  # fmt: skip
     settings |= found.widths
     kept = {name: value for name, value in settings.items() if name != "seed"}
@@ -152,6 +157,17 @@ def _check(level: float, replicates: int, permutations: int, *, enough: int, few
     if not 1 <= fewest <= enough:
         message = f"fewest={fewest} and enough={enough} must be 1 or more, and fewest no larger than enough."
         raise InputError(message)
+
+
+def _check_task(task: str, given: dict[str, Any]) -> None:
+    if task in (BINARY, MULTILABEL):
+        return
+    for name, value in given.items():
+        if value is not None:
+            message = f"{name} belongs to two classes, and this is a {task} task; leave it out" + (
+                ", or say which class is held against all others, positive=…." if task == "multiclass" else "."
+            )
+            raise InputError(message)
 
 
 def _opened(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ def cut_at(threshold: float | Finding | Mapping[str, float] | None, predictions:
     )
 
 
-def cut_by_group(metrics: list[Metric], by_group: Mapping[str, float], design: Design) -> list[Metric]:
+def cut_by_group(metrics: Sequence[Metric], by_group: Mapping[str, float], design: Design) -> list[Metric]:
     """Return the metrics with every row called positive at its own group's threshold.
 
     Raises

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workbench.audit.sample import Design
+    from workbench.groups import Partition
     from workbench.predictions import Predictions
 
 # Words in the names of attributes that a patient has once and for all.
@@ -54,10 +55,10 @@ def two_values(predictions: Predictions, attributes: Sequence[str]) -> list[str]
     return said
 
 
-def empty_crossings(design: Design) -> list[str]:
+def empty_crossings(partitions: Sequence[Partition]) -> list[str]:
     """Say which combinations of crossed attributes no image has; those of missing values are not expected."""
     said = []
-    for partition in design.partitions:
+    for partition in partitions:
         if " × " not in partition.by:
             continue
         parts = [tuple(name.split(" & ")) for name in partition.names]
@@ -74,6 +75,16 @@ def empty_crossings(design: Design) -> list[str]:
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
             said.append(f"No image is {', '.join(absent[:3])}{more}.")
     return said
+
+
+def unlabelled(predictions: Predictions, designs: Sequence[Design], positive: str | None) -> list[str]:
+    """Say how many images a finding was not labelled on, and so left out."""
+    findings = predictions.classes if positive is None else [positive]
+    return [
+        f"{design.left_out} of {len(predictions)} images are not labelled for {finding!r} and were left out of its numbers."
+        for finding, design in zip(findings, designs, strict=False)
+        if design.left_out
+    ]
 
 
 def no_patients(predictions: Predictions) -> list[str]:

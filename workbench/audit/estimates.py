@@ -25,11 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """How an audit is read: metrics and where they are taken, how sure the intervals are, and what a number must rest on."""
+    """How an audit is read: metrics and where they are taken, how sure the intervals are, and what a number must rest on.
+
+    Parameters
+    ----------
+    metrics, setting : what is measured, and where.
+    level, joint_level : of one interval, and of all simultaneous bands of a table.
+    interval : one of :data:`workbench.audit.choose.INTERVALS`.
+    enough, fewest : patients below which a number is grey, and below which it is refused.
+    """
 
     metrics: tuple[Metric, ...]
     setting: Setting
     level: float = 0.95
+    joint_level: float = 0.95
     interval: str = INTERVALS[0]
     enough: int = ENOUGH
     fewest: int = FEWEST
@@ -129,7 +138,7 @@ class Estimates:
         if metric.share is not None and (self.reading.setting.prevalence is None or len(metric.arms) == 1):
             at = self.places[place]
             return closed_forms.share(self.shares(metric, at.partition), side, at.code)
-        if name == "AUROC":
+        if name == "AUROC" and self.design.truth.dtype == np.bool_:
             found = self._pulls(side, place)
             return None if found is None else closed_forms.area(found)
         return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from workbench.audit.reading import BINARY, MULTILABEL
 from workbench.audit.words import missing_in_words
 from workbench.html import render
 
@@ -16,20 +17,36 @@ if TYPE_CHECKING:
 
 def as_html(audit: Audit) -> str:
     """Return groups as rows and metrics as columns, faint with the reason where the sample cannot carry the number."""
-    metrics = list(dict.fromkeys(audit.table["metric"]))
-    ends = {metric: _ends(audit.table[audit.table["metric"] == metric]) for metric in metrics}
+    table = audit.table.assign(part=[_part(*row) for row in zip(_classes(audit), audit.table["by"], strict=True)])
+    metrics = list(dict.fromkeys(table["metric"]))
+    ends = {metric: _ends(table[table["metric"] == metric]) for metric in metrics}
     blocks = []
-    for by, part in audit.table.groupby("by", sort=False):
+    for heading, part in table.groupby("part", sort=False):
+        by = str(part["by"].iloc[0])
         rows = [_row(group, rows, ends) for group, rows in part.groupby("group", sort=False)]
-        blocks.append({"by": by, "missing": missing_in_words(audit, str(by).split(" × ")) if by else "", "rows": rows})
+        blocks.append(
+            {"heading": heading, "missing": missing_in_words(audit, by.split(" × ")) if by else "", "rows": rows}
+        )
     return render("audit.html", audit=audit, metrics=metrics, blocks=blocks, facts=_facts(audit),
                   percent=f"{100 * audit.settings['level']:g}")  # fmt: skip
 
 
+def _classes(audit: Audit) -> list[str]:
+    return [str(name) for name in audit.table["class"]] if "class" in audit.table else [""] * len(audit.table)
+
+
+def _part(finding: str, by: str) -> str:
+    return ", ".join(text for text in (finding, f"by {by}" if by else "") if text)
+
+
 def _facts(audit: Audit) -> list[str]:
     settings = audit.settings
-    facts = [f"{len(audit.predictions):,} images", f"positive: {settings['positive']}"]
-    if settings["thresholds"] is None:
+    facts = [f"{len(audit.predictions):,} images"]
+    if settings["positive"] is not None:
+        facts.append(f"positive: {settings['positive']}")
+    if settings["task"] not in (BINARY, MULTILABEL):
+        facts.append(settings["task"])
+    elif settings["thresholds"] is None:
         facts.append(f"called positive at a score of {settings['threshold']:g} or more")
     else:
         facts.append("called positive at each group's own threshold")

@@ -14,7 +14,7 @@ from workbench.audit.curves import roc_points
 from workbench.audit.estimates import Estimates
 from workbench.audit.gaps import against
 from workbench.audit.measure import prepare
-from workbench.audit.reading import reading_of
+from workbench.audit.reading import BINARY, MULTILABEL, reading_of
 from workbench.audit.roster import Roster
 from workbench.audit.sample import Design, design_of
 from workbench.audit.tables import adjusted, gap_tables, metric_table
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from workbench.audit.measure import Prepared
 
 # What stands in a paper's table of gaps, and of groups.
-PAPER = ["metric", "group", "value", "low", "high", "n", "positives", "patients", "method", "note"]
+PAPER = ["class", "metric", "group", "value", "low", "high", "n", "positives", "patients", "method", "note"]
 PAPER_GAPS = [
+    "class",
     "metric",
     "group",
     "reference",
@@ -132,6 +133,10 @@ class Audit:
 
         A curve starts at (0, 0) with threshold ``inf``. A group whose AUROC is refused has no curve.
         """
+        self._one_class()
+        if self.settings["task"] != BINARY:
+            message = f"a ROC curve needs two classes, and this is a {self.settings['task']} audit."
+            raise InputError(message)
         refused = set(self.table.loc[(self.table["metric"] == "AUROC") & self.table["value"].isna(), "group"])
         parts = [
             roc_points(sample.positives.scores, sample.negatives.scores, most).assign(group=sample.group, by=sample.by)
@@ -145,6 +150,7 @@ class Audit:
         """Open the bias dashboard: threshold slider, table, ROC curves and gaps."""
         from workbench.widgets.dashboard import dashboard
 
+        self._one_class()
         return dashboard(self)
 
     def save(self, folder: str | Path) -> Path:
@@ -175,8 +181,7 @@ class Audit:
         )  # fmt: skip
 
     def __repr__(self) -> str:
-        everybody = self.table[self.table["group"] == "all"]
-        numbers = ", ".join(f"{row.metric} {words.with_interval(row)}" for row in everybody.itertuples())
+        numbers = ", ".join(f"{name} {words.with_interval(row)}" for name, row in words.everybody(self))
         return f"Audit({len(self.predictions)} images, {len(self.groups)} groups: {numbers})"
 
     def _repr_html_(self) -> str:
@@ -189,7 +194,15 @@ class Audit:
         if which not in tables:
             raise unknown_name("table", which, tables)
         table, columns = tables[which]
-        return table[columns]
+        return table[[name for name in columns if name in table]]
+
+    def _one_class(self) -> None:
+        if self.settings["task"] == MULTILABEL:
+            message = (
+                "this audit holds several findings; audit one of them for its curves and thresholds: "
+                f"wb.audit(predictions, by, positive={self.predictions.classes[0]!r})."
+            )
+            raise InputError(message)
 
     @cached_property
     def _design(self) -> Design:
@@ -210,10 +223,11 @@ class Audit:
 
     def _moved_to(self, threshold: float) -> Estimates:
         """Return the numbers that depend on the threshold, at another one."""
+        self._one_class()
         if not 0 <= threshold <= 1:
             message = f"threshold {threshold} lies outside 0–1; scores are probabilities, and so is the threshold."
             raise InputError(message)
-        asked = reading_of(self.settings, float(threshold))
+        asked = reading_of(self.predictions, self.settings, float(threshold))
         asked = replace(asked, metrics=tuple(metric for metric in asked.metrics if metric.moves))
         # Shares have formulas for their intervals and their gaps; they need no replicates.
         formulas = (

@@ -30,6 +30,9 @@ GAP_COLUMNS = (
     "p_permutation", "n", "positives", "patients", "method", "reason", "note",
 )  # fmt: skip
 
+# Gaps that share these stand in one partition.
+KEYS = ("metric", "reference", "by", "class")
+
 
 def metric_table(estimates: Estimates, *, width: float | None = None) -> tuple[pd.DataFrame, float]:
     """Return the rows of all metrics in all groups, and how many standard errors wide their common band is.
@@ -90,11 +93,11 @@ def gap_tables(
 
 def adjusted(differences: pd.DataFrame) -> pd.DataFrame:
     """Adjust the p-values for all gaps of a table; of two groups that are each other's rest, one counts."""
-    keys = list(zip(*(differences[name] for name in ("metric", "by", "reference")), strict=True))
+    keys = list(zip(*(differences[name] for name in KEYS if name in differences), strict=True))
     pairs = collections.Counter(keys)
     mirrored = np.array(
         [
-            pairs[key] == 2 and key[2] == "rest" and number > 0 and key == keys[number - 1]
+            pairs[key] == 2 and key[1] == "rest" and number > 0 and key == keys[number - 1]
             for number, key in enumerate(keys)
         ],
         dtype=bool,
@@ -110,7 +113,7 @@ def adjusted(differences: pd.DataFrame) -> pd.DataFrame:
 
 def _width(estimates: Estimates, chosen: list[Bounds], drawn: list[np.ndarray]) -> float:
     """Return how many standard errors wide bands must be for all numbers shown to hold at once."""
-    level, own = estimates.reading.level, normal_quantile(estimates.reading.level)
+    level, own = estimates.reading.joint_level, normal_quantile(estimates.reading.level)
     family = [errors for bounds, errors in zip(chosen, drawn, strict=True) if not math.isnan(bounds.at(own)[0])]
     if not family or not len(family[0]):
         return math.nan

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
 def results(audit: Audit) -> list[str]:
     """Say what everybody's numbers are, which gaps stand after adjustment, and what could not be told."""
-    table, gaps = audit.table, audit.gaps
-    everybody = table[table["group"] == "all"]
-    first = everybody.iloc[0]
-    level = f"{100 * audit.settings['level']:g} % CI"
-    numbers = "; ".join(f"{row.metric} {with_interval(row)}" for row in everybody.itertuples())
+    table, gaps, settings = audit.table, audit.gaps, audit.settings
+    first = table.iloc[0]
+    positive = f" ({first['positives']:,} images {settings['positive']})" if settings["task"] == "binary" else ""
+    numbers = "; ".join(f"{name} {with_interval(row)}" for name, row in everybody(audit))
     said = [
-        f"Among {first['n']:,} images of {first['patients']:,} patients ({first['positives']:,} images "
-        f"{audit.settings['positive']}), the numbers were (value, {level}): {numbers}."
+        f"Among {len(audit.predictions):,} images of {audit.predictions.table['patient'].nunique():,} patients{positive}, the numbers were (value, "
+        f"{100 * settings['level']:g} % CI): {numbers}."
     ]
     if len(gaps):
         said.append(_gaps_in_words(audit))
@@ -33,14 +32,23 @@ def results(audit: Audit) -> list[str]:
     return said
 
 
+def everybody(audit: Audit) -> list[tuple[str, Any]]:
+    """Return the names of everybody's numbers (of a finding: with it) and their rows."""
+    rows = audit.table[audit.table["group"] == "all"].rename(columns={"class": "finding"})
+    return [
+        (f"{row.metric} of {row.finding}" if "finding" in rows else str(row.metric), row) for row in rows.itertuples()
+    ]
+
+
 def methods(audit: Audit) -> list[str]:
     """Say whom the numbers are of, how intervals and gaps were made and why, and where the threshold came from."""
     settings, table = audit.settings, audit.table
-    first = table.iloc[0]
+    patients = audit.predictions.table["patient"].nunique()
     said = [
-        f"We audited {first['n']:,} images of {first['patients']:,} patients with {', '.join(settings['metrics'])}.",
-        _threshold(settings),
+        f"We audited {len(audit.predictions):,} images of {patients:,} patients with {', '.join(settings['metrics'])}."
     ]
+    if settings["task"] in ("binary", "multilabel"):
+        said.append(_threshold(settings))
     weights = audit.predictions.weights
     if weights.size and weights.min() != weights.max():
         said.append(f"Images were weighted ({weights.min():.3g} to {weights.max():.3g}).")
@@ -52,9 +60,8 @@ def methods(audit: Audit) -> list[str]:
         said.append(f"Groups (number): {listed}; missing values are a group of their own ({missing_in_words(audit)}).")
     for metric, rows in table[table["method"] != ""].groupby("metric", sort=False):
         used = rows["method"].value_counts()
-        said.append(
-            f"Intervals of {metric}: {', '.join(f'{method} ({count} groups)' for method, count in used.items())}."
-        )
+        listed = ", ".join(f"{method} ({count} group{'s' if count > 1 else ''})" for method, count in used.items())
+        said.append(f"Intervals of {metric}: {listed}.")
     said.append(
         f"All intervals keep the images of a patient together; bootstrap intervals rest on {settings['replicates']:,} "
         f"replicates that draw patients (Poisson weights, seed {settings['seed']}). Simultaneous bands hold for all numbers "
@@ -95,9 +102,12 @@ def _gaps_in_words(audit: Audit) -> str:
     if standing.empty:
         return f"{lead} (p below {alpha:.2g}); the sample shows no gap that chance does not explain, which is not proof of none."
     told = [
-        f"{row.metric} of {row.group} against {'the rest' if row.reference == 'rest' else row.reference} "
+        f"{row.metric} {_of(row)}of {row.group} against {'the rest' if row.reference == 'rest' else row.reference} "
         f"{with_interval(row)}, adjusted p {_p(row.p_holm)}"
-        for row in standing.sort_values("p_holm", kind="stable").head(5).itertuples()
+        for row in standing.sort_values("p_holm", kind="stable")
+        .rename(columns={"class": "finding"})
+        .head(5)
+        .itertuples()
     ]
     more = f"; and {len(standing) - 5} more" if len(standing) > 5 else ""
     return f"{lead} (p below {alpha:.2g}): {'; '.join(told)}{more}."
@@ -126,12 +136,17 @@ def _gap_methods(audit: Audit) -> str:
     return said
 
 
+def _of(row: Any) -> str:
+    return f"({row.finding}) " if hasattr(row, "finding") else ""
+
+
 def _threshold(settings: Any) -> str:
+    positive = settings["positive"] or "positive for a finding"
     if settings["thresholds"] is not None:
         listed = ", ".join(f"{group} {value:g}" for group, value in settings["thresholds"].items())
-        return f"Images were called {settings['positive']} at a score at or above their group's threshold: {listed}."
+        return f"Images were called {positive} at a score at or above their group's threshold: {listed}."
     return (
-        f"Images with a score of {settings['threshold']:g} or more were called {settings['positive']} (threshold "
+        f"Images with a score of {settings['threshold']:g} or more were called {positive} (threshold "
         f"{settings['threshold_origin']})."
     )
 
