@@ -152,6 +152,7 @@ def _groups(audit: Audit, by: str) -> Iterator[tuple[Sample, np.ndarray]]:
 
 
 def partition_of(audit: Audit, by: str, *, needed: bool = False) -> Partition:
+    """Return a partition of the audit by its name; with `needed` one that has groups to compare."""
     partitions = {partition.by: partition for partition in audit._design.partitions}
     known = [name for name in partitions if name]
     if by not in partitions or (needed and not by):
@@ -224,6 +225,7 @@ def _points(points: int) -> int:
 
 
 def replicates_of(audit: Audit, replicates: int | None) -> int:
+    """Return how many replicates were asked for, by default those of the audit."""
     if replicates is None:
         return int(audit.settings["replicates"])
     if replicates < 100:
@@ -233,4 +235,5 @@ def replicates_of(audit: Audit, replicates: int | None) -> int:
 
 
 def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """Put the groups' tables below each other; without one, the columns are there all the same."""
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

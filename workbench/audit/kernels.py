@@ -42,6 +42,7 @@ class Entries(NamedTuple):
 
 
 def compiled(loop: Loop) -> Loop:
+    """Compile a loop that lets go of the interpreter, and keep what was compiled on disk where that can be written."""
     compiler: Any = numba.njit
     try:
         kept: Loop = compiler(nogil=True, cache=True)(loop)
