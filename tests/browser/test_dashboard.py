@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.audit.paper import p_text
 from workbench.errors import EvidenceWarning
 from workbench.widgets.dashboard import dashboard
 
@@ -152,6 +154,87 @@ def test_attribute_and_metric_are_picked(host, audit: Audit) -> None:
     assert board.root.locator(".wbd-forest-row[data-group]").count() == len(expected(audit.table, "site × sex"))
     assert "AUROC" in board.root.locator(".wbd-finding").inner_text()
     board.screenshot("dashboard-intersection")
+
+
+def gaps_of(audit: Audit, table: pd.DataFrame, by: str, metric: str) -> dict[str, list[str]]:
+    """The cells of the table of gaps, written by hand from the audit's."""
+    cells = {}
+    for row in table[(table["by"] == by) & (table["metric"] == metric)].itertuples():
+        ends = [f"{end:+z.2f}".replace("-", "−").replace("+0.00", "0.00") for end in (row.value, row.low, row.high)]
+        told = "–" if pd.isna(row.value) else f"{ends[0]} [{ends[1]} to {ends[2]}]"
+        ps = [p_text(p) or "–" for p in (row.p, row.p_holm, row.p_bh)]
+        cells[row.group] = [f"{row.n:,}", f"{row.positives:,}", f"{row.patients:,}", told, *ps]
+    return cells
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_gaps_are_shown_with_their_p_values_and_corrected_ones(host, audit: Audit, theme: str) -> None:
+    board = host(dashboard(audit), theme=theme)
+    board.root.get_by_role("radio", name="Gaps").check()
+    board.settle()
+    assert board.widget.show == "gaps"
+    assert shown(board) == gaps_of(audit, audit.gaps, "site", "sensitivity")
+    assert board.root.locator(".wbd-forest-row[data-group]").count() == len(shown(board))
+    assert "group − rest" in board.root.locator("figcaption", has_text="thin: all at once").inner_text()
+    slide(board, 0.3)
+    board.settle()
+    assert shown(board) == gaps_of(audit, audit.gaps_at(0.3), "site", "sensitivity")
+    board.screenshot(f"dashboard-gaps-{theme}")
+
+
+def test_the_switch_is_worked_by_keyboard_and_read_out(host, audit: Audit) -> None:
+    board = host(dashboard(audit))
+    board.root.get_by_role("radio", name="Values").focus()
+    board.page.keyboard.press("ArrowRight")
+    board.settle()
+    assert board.widget.show == "gaps"
+    tree = board.root.aria_snapshot()
+    assert 'radiogroup "Show"' in tree
+    assert re.search(r'img "Sensitivity: group − rest in South: −0\.\d\d, interval −0\.\d\d to [+−]?0\.\d\d', tree)
+    assert 'columnheader "p (Holm)"' in tree
+
+
+def test_whiskers_of_all_numbers_at_once_reach_beyond_those_of_one(host, audit: Audit) -> None:
+    board = host(dashboard(audit))
+    ends = board.evaluate("""
+      const row = mount.el.querySelector(".wbd-forest-row[data-group='site=South']");
+      return ["wbd-thin", "wbd-whisker"].map(kind => {
+        const line = row.querySelector(`line.${kind}`);
+        return [line.getAttribute("x1"), line.getAttribute("x2")].map(parseFloat);
+      });
+    """)
+    row = audit.table.query("metric == 'sensitivity' and group == 'site=South'").iloc[0]
+    assert ends[0] == pytest.approx([100 * row["band_low"], 100 * row["band_high"]])
+    assert ends[1] == pytest.approx([100 * row["low"], 100 * row["high"]])
+
+
+def test_every_metric_of_the_audit_and_no_other_can_be_chosen(host, audit: Audit) -> None:
+    board = host(dashboard(audit))
+    offered = board.root.get_by_label("Metric").locator("option").evaluate_all("all => all.map(one => one.value)")
+    assert offered == list(audit.table["metric"].unique())
+    for metric in offered:
+        board.root.get_by_label("Metric").select_option(metric)
+        board.settle()
+        ticks = board.root.locator(".wbd-axis text").all_inner_texts()
+        assert 4 <= len(ticks) <= 9
+    board.screenshot("dashboard-brier")
+
+
+def test_at_twice_the_size_nothing_is_cut_off(host, audit: Audit) -> None:
+    board = host(dashboard(audit))
+    board.page.set_viewport_size({"width": 550, "height": 900})  # what 1100 pixels are at 200 %
+    for choice in ("Gaps", "Values"):
+        board.root.get_by_role("radio", name=choice).check()
+        board.settle()
+        assert board.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        cut = board.evaluate("""
+          return [...mount.el.querySelectorAll("td.wbd-number, span.wbd-number, .wbd-name, .wbd-control")]
+            .filter(part => part.scrollWidth > part.clientWidth + 1).map(part => part.textContent);
+        """)
+        assert cut == []
+        boxes = [text.bounding_box() for text in board.root.locator(".wbd-axis text").all()]
+        assert all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes))
+        board.screenshot(f"dashboard-zoom-{choice.lower()}")
 
 
 def test_python_moves_the_widget(host, audit: Audit) -> None:

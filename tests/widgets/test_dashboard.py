@@ -13,8 +13,10 @@ import pytest
 from traitlets import TraitError
 
 import workbench as wb
+from workbench.audit.paper import p_text
 from workbench.errors import EvidenceWarning, InputError
 from workbench.widgets.dashboard import Dashboard
+from workbench.widgets.scales import of_gaps, of_values
 from workbench.widgets.sentences import sentences
 
 if TYPE_CHECKING:
@@ -182,3 +184,85 @@ def test_a_notebook_without_a_kernel_keeps_a_picture(board: Dashboard) -> None:
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/plain"] == "Dashboard(threshold=0.4, by='site', metric='sensitivity')"
+
+
+def test_gaps_are_sent_with_p_values_as_they_are_printed(board: Dashboard, audit: Audit) -> None:
+    board.threshold = 0.3
+    gaps = audit.gaps_at(0.3).set_index(["metric", "group"])
+    for row in board.view["rows"]:
+        for metric, cell in row["gaps"].items():
+            found = gaps.loc[(metric, row["group"])]
+            assert cell["value"] == (None if pd.isna(found.value) else found.value)
+            assert (cell["p"], cell["holm"], cell["bh"]) == (p_text(found.p), p_text(found.p_holm), p_text(found.p_bh))
+    assert board.view["rows"][0]["gaps"] == {}
+    assert board.view["reference"] == "rest"
+
+
+def test_back_at_the_audit_s_threshold_its_own_tables_stand_again(audit: Audit) -> None:
+    counting = Counting(audit)
+    board = Dashboard(counting)  # type: ignore[arg-type]
+    board.threshold = 0.7
+    board.threshold = 0.4
+    assert counting.asked == [0.7]
+    assert numbers(board) == of_table(audit.table)
+
+
+def test_a_wrong_view_is_refused_and_without_groups_there_are_no_gaps(board: Dashboard, audit: Audit) -> None:
+    with pytest.raises(InputError, match="did you mean 'gaps'"):
+        board.show = "gap"
+    with pytest.raises(InputError, match="show 'gaps' is unknown"):
+        wb.audit(audit.predictions, replicates=100).dashboard().show = "gaps"
+
+
+def test_the_worst_group_is_the_one_with_most_error_where_less_is_better() -> None:
+    row = {"metric": "Brier score", "by": "sex", "low": 0.1, "high": 0.3, "note": ""}
+    values = {"all": 0.17, "sex=F": 0.15, "sex=M": 0.2}
+    table = pd.DataFrame(
+        [row | {"group": name, "by": "sex" if "=" in name else "", "value": value} for name, value in values.items()]
+    )
+    said = sentences(table, table[:0], "Brier score", by="sex", threshold=0.5, positive="yes")
+    assert said[0] == "The model's Brier score is 0.20 in sex=M [0.10–0.30], against 0.17 overall."
+    assert said[1] == "This is the worst of 2 groups of sex; the best is sex=F."
+
+
+def test_a_metric_without_a_best_value_has_no_worst_group() -> None:
+    row = {"metric": "positive rate", "by": "sex", "low": 0.1, "high": 0.3, "note": ""}
+    values = {"all": 0.2, "sex=F": 0.19, "sex=M": 0.25}
+    table = pd.DataFrame(
+        [row | {"group": name, "by": "sex" if "=" in name else "", "value": value} for name, value in values.items()]
+    )
+    said = sentences(table, table[:0], "positive rate", by="sex", threshold=0.5, positive="yes")
+    assert said[0].startswith("At 0.50 the model's positive rate is 0.25 in sex=M")
+    assert said[1] == "This is the furthest from overall of 2 groups of sex; the nearest is sex=F."
+
+
+def test_the_gap_names_its_reference_and_the_corrected_p() -> None:
+    row = {"metric": "AUROC", "by": "sex", "value": 0.8, "low": 0.7, "high": 0.9, "note": ""}
+    table = pd.DataFrame(
+        [row | {"group": "all", "by": ""}, row | {"group": "sex=F", "value": 0.7}, row | {"group": "sex=M"}]
+    )
+    gap = {"group": "sex=F", "reference": "sex=M", "value": -0.1, "low": -0.15, "high": -0.04, "p_holm": 0.0312}
+    said = sentences(table, pd.DataFrame([row | gap]), "AUROC", by="sex", threshold=0.5, positive="yes")
+    assert said[1] == "That is 0.10 lower than in sex=M [0.04–0.15]."
+    assert said[2] == "Corrected for all gaps of this audit (Holm), p = 0.031."
+
+
+@pytest.mark.parametrize(
+    "metric", ["AUROC", "sensitivity", "MCC", "Brier score", "calibration slope", "false positive rate"]
+)
+@pytest.mark.parametrize(("low", "high"), [(0.81, 0.93), (0.02, 0.31), (0.4, 1.0)])
+def test_a_scale_has_round_ticks_from_end_to_end_and_holds_the_intervals(metric: str, low: float, high: float) -> None:
+    rows = pd.DataFrame({"low": [low, 0.5], "high": [high, 0.9], "note": ["", "too few"]})
+    for scale, ends in ((of_values(rows, metric), (low, high)), (of_gaps(rows), (-high, high))):
+        assert scale["axis"] == [scale["ticks"][0], scale["ticks"][-1]]
+        assert scale["axis"][0] <= ends[0] + 1e-9
+        assert scale["axis"][1] >= ends[1] - 1e-9
+        assert 4 <= len(scale["ticks"]) <= 9
+        assert all(abs(round(tick, 3) - tick) < 1e-9 for tick in scale["ticks"])
+
+
+def test_the_scale_of_gaps_widens_and_never_narrows() -> None:
+    wide = of_gaps(pd.DataFrame({"low": [-0.4], "high": [0.1], "note": [""]}))
+    narrow = pd.DataFrame({"low": [-0.1], "high": [0.1], "note": [""]})
+    assert of_gaps(narrow, wide) == wide
+    assert of_gaps(pd.DataFrame({"low": [-0.7], "high": [0.1], "note": [""]}), wide)["axis"][0] <= -0.7

@@ -13,15 +13,18 @@ import anywidget
 import pandas as pd
 import traitlets
 
+from workbench.audit.paper import p_text
 from workbench.errors import InputError, unknown_name
 from workbench.widgets.page import source
-from workbench.widgets.sentences import isolated, number, sentences
+from workbench.widgets.scales import of_gaps, of_values
+from workbench.widgets.sentences import isolated, number, sentences, signed
 
 if TYPE_CHECKING:
     from workbench.audit.result import Audit
     from workbench.figures.figure import Figure
 
 OVERALL = "Overall"
+SHOWN = ("values", "gaps")
 
 
 def dashboard(audit: Audit) -> Dashboard:
@@ -34,7 +37,7 @@ def dashboard(audit: Audit) -> Dashboard:
     Returns
     -------
     Dashboard
-        A widget; its `threshold`, `by`, `metric` and `selected` can be read and set.
+        A widget; its `threshold`, `by`, `metric`, `show` and `selected` can be read and set.
 
     Examples
     --------
@@ -47,8 +50,8 @@ def dashboard(audit: Audit) -> Dashboard:
 class Dashboard(anywidget.AnyWidget):
     """The widget that :func:`dashboard` makes.
 
-    Its state is `threshold` (0–1), `by` (a partition of the audit), `metric` and `selected` (a group, or empty);
-    mouse, keyboard and Python set the same four.
+    Its state is `threshold` (0–1), `by` (a partition of the audit), `metric`, `show` (``"values"`` or ``"gaps"``) and
+    `selected` (a group, or empty); mouse, keyboard and Python set the same five.
     """
 
     _esm = source("elements.js", "dashboard.js")
@@ -57,6 +60,7 @@ class Dashboard(anywidget.AnyWidget):
     threshold = traitlets.Float(0.5, help="Images with this score or more are called positive; 0–1.").tag(sync=True)
     by = traitlets.Unicode(help="The attribute or intersection whose groups are compared.").tag(sync=True)
     metric = traitlets.Unicode(help="The metric of the sentences and of the forest plot.").tag(sync=True)
+    show = traitlets.Unicode("values", help="Whether forest plot and table show values or gaps.").tag(sync=True)
     selected = traitlets.Unicode(help="The group that stands out; empty for none.").tag(sync=True)
     about = traitlets.Dict(help="What never changes: names, choices, warnings.").tag(sync=True)
     curves = traitlets.Dict(help="ROC curves of the groups shown.").tag(sync=True)
@@ -68,6 +72,7 @@ class Dashboard(anywidget.AnyWidget):
         self._table, self._gaps = audit.table, audit.gaps
         self._partitions = [name for name in audit.table["by"].unique() if name]
         self._metrics = list(audit.table["metric"].unique())
+        self._scales = {name: of_gaps(audit.gaps[audit.gaps["metric"] == name]) for name in self._metrics}
         super().__init__(
             threshold=float(audit.settings["threshold"]),
             by=next(iter(self._partitions), ""),
@@ -108,13 +113,21 @@ class Dashboard(anywidget.AnyWidget):
     def _known_metric(self, proposal: Any) -> str:
         return _known("metric", proposal["value"], self._metrics)
 
+    @traitlets.validate("show")
+    def _known_view(self, proposal: Any) -> str:
+        return _known("show", proposal["value"], list(SHOWN) if self._partitions else ["values"])
+
     @traitlets.validate("selected")
     def _known_group(self, proposal: Any) -> str:
         return _known("selected: group", proposal["value"], ["", *self.audit.table["group"].unique()])
 
     def _at_threshold(self, change: Any) -> None:
         try:
-            self._table, self._gaps = self.audit.at(change["new"]), self.audit.gaps_at(change["new"])
+            if change["new"] == self.audit.settings["threshold"]:
+                # The audit's own tables: groups may have thresholds of their own there.
+                self._table, self._gaps = self.audit.table, self.audit.gaps
+            else:
+                self._table, self._gaps = self.audit.at(change["new"]), self.audit.gaps_at(change["new"])
         except InputError as error:
             self.view = {**self.view, "threshold": change["new"], "error": str(error)}
             return
@@ -132,10 +145,20 @@ class Dashboard(anywidget.AnyWidget):
             groups: dict[str, list[dict[Any, Any]]] = {}
             for row in _rows_of(self._table, self.by).to_dict("records"):
                 groups.setdefault(row["group"], []).append(row)
+            gaps = _rows_of(self._gaps, self.by)
+            self._scales = {name: of_gaps(gaps[gaps["metric"] == name], scale) for name, scale in self._scales.items()}
+            found: dict[str, list[dict[Any, Any]]] = {}
+            for row in gaps.to_dict("records"):
+                found.setdefault(row["group"], []).append(row)
             shown = [
-                _row(group, rows, self.by) | {"place": place} for place, (group, rows) in enumerate(groups.items())
+                _row(group, rows, self.by)
+                | {"place": place, "gaps": {row["metric"]: _gap_cell(row) for row in found.get(group, [])}}
+                for place, (group, rows) in enumerate(groups.items())
             ]
-            self.view = {"threshold": self.threshold, "by": self.by, "rows": shown, "error": ""}
+            self.view = {
+                "threshold": self.threshold, "by": self.by, "rows": shown, "scales": self._scales, "error": "",
+                "reference": _reference(gaps),
+            }  # fmt: skip
             self._say()
 
     def _show_curves(self) -> None:
@@ -169,24 +192,22 @@ class Dashboard(anywidget.AnyWidget):
 def _about(audit: Audit, partitions: list[str], metrics: list[str]) -> dict[str, Any]:
     positive, level = audit.settings["positive"], f"{100 * audit.settings['level']:g}\u00a0%"
     overall = audit.table[audit.table["group"] == "all"].iloc[0]
+    meaning = f"A score of at least this is called {positive}."
+    if audit.settings.get("thresholds"):
+        meaning = (
+            f"The audit called images {positive} at each group's own threshold; moving the slider sets one for all."
+        )
+    scales = {name: of_values(audit.table[audit.table["metric"] == name], name) for name in metrics}
     return {
         "threshold": float(audit.settings["threshold"]),
         "partitions": partitions,
-        "metrics": [{"name": name, "title": _capital(name), **_axis(audit.table, name)} for name in metrics],
+        "metrics": [{"name": name, "title": _capital(name), **scales[name]} for name in metrics],
         "warnings": list(audit.warnings),
         "facts": f"{overall['n']:,} images of {overall['patients']:,} patients, {overall['positives']:,} labelled {positive}",
-        "meaning": f"A score of at least this is called {positive}.",
+        "meaning": meaning,
         "level": f"{level} intervals",
+        "bands": bool(audit.table["band_low"].notna().any()),
     }
-
-
-def _axis(table: pd.DataFrame, metric: str) -> dict[str, list[float]]:
-    """Return ends and ticks: 0–1 for what moves with the threshold, so that the scale stands still; AUROC from 0.5."""
-    moves = metric != "AUROC"
-    least = table.loc[table["metric"] == metric, "low"].min()
-    if moves or pd.isna(least) or least < 0.5:
-        return {"axis": [0, 1], "ticks": [0, 0.25, 0.5, 0.75, 1]}
-    return {"axis": [0.5, 1], "ticks": [0.5, 0.6, 0.7, 0.8, 0.9, 1]}
 
 
 def _rows_of(table: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -207,10 +228,33 @@ def _row(group: str, rows: list[dict[Any, Any]], by: str) -> dict[str, Any]:
 
 
 def _cell(cell: dict[Any, Any]) -> dict[str, Any]:
-    value, low, high = (None if pd.isna(cell[name]) else float(cell[name]) for name in ("value", "low", "high"))
+    ends = {name: _finite(cell[name]) for name in ("value", "low", "high", "band_low", "band_high")}
+    value, low, high = ends["value"], ends["low"], ends["high"]
     interval = "" if low is None or high is None else f"{number(low)}–{number(high)}"
-    text = "" if value is None else number(value)
-    return {"value": value, "low": low, "high": high, "text": text, "interval": interval, "note": cell["note"]}
+    return {**ends, "text": "" if value is None else number(value), "interval": interval, "note": cell["note"]}
+
+
+def _gap_cell(gap: dict[Any, Any]) -> dict[str, Any]:
+    cell = _cell(gap)
+    value, low, high = cell["value"], cell["low"], cell["high"]
+    return cell | {
+        "text": "" if value is None else signed(value),
+        "interval": "" if low is None or high is None else f"{signed(low)} to {signed(high)}",
+        "p": p_text(gap["p"]),
+        "holm": p_text(gap["p_holm"]),
+        "bh": p_text(gap["p_bh"]),
+    }
+
+
+def _reference(gaps: pd.DataFrame) -> str:
+    """Return what the groups shown are held against: ``"rest"``, ``"mean"``, a group, or ``"reference"`` where it varies."""
+    names = list(dict.fromkeys(gaps["reference"]))
+    return isolated(names[0]) if len(names) == 1 else "reference"
+
+
+def _finite(value: Any) -> float | None:
+    """Return a number that JSON knows."""
+    return None if pd.isna(value) or math.isinf(value) else float(value)
 
 
 def _label(group: str, by: str) -> str:

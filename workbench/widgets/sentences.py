@@ -6,6 +6,9 @@ import math
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
+from workbench.audit.definitions import METRICS
+from workbench.audit.paper import p_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -30,7 +33,8 @@ def sentences(
 ) -> list[str]:
     r"""Put one metric of an audit into words, the finding first.
 
-    It speaks of the selected group or, where none is selected, of the worst group that its sample can carry.
+    It speaks of the selected group or, where none is selected, of the worst group that its sample can carry: the one
+    furthest from what a model without fault has, or, of a metric without such a value, furthest from everybody's.
 
     Parameters
     ----------
@@ -58,7 +62,10 @@ def sentences(
     rows = _records(table[table["metric"] == metric])
     overall = next(row for row in rows if row["group"] == "all")
     groups = [row for row in rows if row["by"] == by and row["group"] != "all"]
-    sound = sorted((row for row in groups if row["value"] == row["value"] and not row["note"]), key=_value)
+    sound = [row for row in groups if row["value"] == row["value"] and not row["note"]]
+    best = METRICS[metric].best
+    aim = overall["value"] if math.isnan(best) else best
+    sound.sort(key=lambda row: -abs(row["value"] - aim))
     chosen = [row for row in groups if row["group"] == selected]
     if not chosen and not sound:
         said = [_finding(overall, None, metric, threshold, positive)]
@@ -69,12 +76,20 @@ def sentences(
     said += _gap(gap[0], metric) if gap else []
     if chosen:
         return said + ([f"Little evidence: {row['note'].rstrip('.')}."] if row["note"] else [])
-    return said + _choice(sound, len(groups) - len(sound), by)
+    return said + _choice(
+        sound, len(groups) - len(sound), by, extreme="furthest from overall" if math.isnan(best) else "worst"
+    )
 
 
 def number(value: float) -> str:
     """Write a metric with two decimals and a true minus sign."""
     return f"{value:.2f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Write a difference with two decimals and its sign; what rounds to zero has none."""
+    text = f"{value:+z.2f}".replace("-", "−")
+    return "0.00" if text == "+0.00" else text
 
 
 def threshold_text(threshold: float) -> str:
@@ -102,7 +117,10 @@ def _finding(row: Row, overall: Row | None, metric: str, threshold: float, posit
         interval = f"{100 * (1 - row['high']):.0f}–{_percent(1 - row['low'])}"
         against = "" if beside is None else _percent(1 - beside)
     else:
-        text = f"Over all thresholds the model's {metric} is {number(row['value'])} {where}"
+        start = (
+            f"{at} the" if METRICS[metric].moves else "Over all thresholds the" if METRICS[metric].of_curve else "The"
+        )
+        text = f"{start} model's {metric} is {number(row['value'])} {where}"
         interval = f"{number(row['low'])}–{number(row['high'])}"
         against = "" if beside is None else number(beside)
     return (
@@ -113,7 +131,7 @@ def _finding(row: Row, overall: Row | None, metric: str, threshold: float, posit
 
 
 def _gap(gap: Row, metric: str) -> list[str]:
-    """Say whether the group differs from the rest, or whether the sample cannot tell."""
+    """Say whether the group differs from what it is held against, or whether the sample cannot tell."""
     value, low, high = (float(gap[name]) for name in ("value", "low", "high"))
     if math.isnan(value) or math.isnan(low) or math.isnan(high):
         return []
@@ -121,21 +139,34 @@ def _gap(gap: Row, metric: str) -> list[str]:
     if metric in FAILURES:
         size, least, most = (f"{100 * abs(end):.0f}" for end in (value, *sorted((low, high), key=abs)))
         unit = " percentage points"
-        span = f"from {_signed(100 * -high)} to {_signed(100 * -low)}{unit}"
+        span = f"from {_points(100 * -high)} to {_points(100 * -low)}{unit}"
     else:
         size, least, most = (f"{abs(end):.2f}" for end in (value, *sorted((low, high), key=abs)))
         unit, span = "", f"from {number(low)} to {number(high)}"
+    beside = {"rest": "the rest", "mean": "the mean of the groups"}.get(
+        gap.get("reference", "rest"), isolated(str(gap.get("reference")))
+    )
     if low <= 0 <= high:
-        return [f"The difference to the rest may be chance: its interval goes {span}."]
-    return [f"That is {size}{unit} {worse if value < 0 else better} than in the rest [{least}–{most}]."]
+        return [f"The difference to {beside} may be chance: its interval goes {span}."]
+    said = f"That is {size}{unit} {worse if value < 0 else better} than in {beside} [{least}–{most}]."
+    corrected = gap.get("p_holm", math.nan)
+    if math.isnan(corrected):
+        return [said]
+    return [said, f"Corrected for all gaps of this audit (Holm), p {_compared(corrected)}."]
 
 
-def _choice(sound: list[Row], left: int, by: str) -> list[str]:
+def _compared(p: float) -> str:
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _choice(sound: list[Row], left: int, by: str, *, extreme: str) -> list[str]:
     """Say from how many groups the worst was taken, and how many could not be judged."""
     said = []
     if len(sound) > 1:
         best = isolated(sound[-1]["group"])
-        said.append(f"This is the worst of {len(sound)} groups of {by}; the best is {best}.")
+        other = "best" if extreme == "worst" else "nearest"
+        said.append(f"This is the {extreme} of {len(sound)} groups of {by}; the {other} is {best}.")
     if left:
         said.append(f"{left} more {'has' if left == 1 else 'have'} too few cases to be judged.")
     return said
@@ -146,13 +177,9 @@ def _records(table: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def _value(row: Row) -> float:
-    return float(row["value"])
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
-def _signed(value: float) -> str:
+def _points(value: float) -> str:
     return f"{value:+.0f}".replace("-", "−")

@@ -87,6 +87,11 @@ function render({ model, el }) {
       drawForest(parts, model, choose);
       highlight(parts, model);
     },
+    "change:show": () => {
+      drawTable(parts, model, choose);
+      drawForest(parts, model, choose);
+      highlight(parts, model);
+    },
     "change:by": () => { parts.by.value = model.get("by"); },
     "change:selected": () => {
       highlight(parts, model);
@@ -129,6 +134,7 @@ function render({ model, el }) {
   });
   parts.by.addEventListener("change", () => save("by", parts.by.value));
   parts.metric.addEventListener("change", () => save("metric", parts.metric.value));
+  for (const choice of parts.show) choice.addEventListener("change", () => { if (choice.checked) save("show", choice.value); });
   keepKeys(parts.root);
   parts.root.addEventListener("keydown", event => {
     if (event.key === "Escape" && model.get("selected")) save("selected", "");
@@ -169,6 +175,7 @@ function build(id, about) {
   const forest = make("div", { class: "wbd-forest" });
   const forestTitle = make("figcaption", {});
   const table = make("table", { class: "wbd-table", role: "table" });
+  const show = ["values", "gaps"].map(value => make("input", { type: "radio", name: `${id}-show`, value }));
 
   const controls = make("div", { class: "wbd-controls", role: "group", "aria-label": "What is shown" }, [
     make("div", { class: "wbd-control wbd-threshold" }, [
@@ -176,6 +183,7 @@ function build(id, about) {
     ]),
     ...(about.partitions.length ? [control("Groups by", by)] : []),
     control("Metric", metric),
+    ...(about.partitions.length ? [switcher(`${id}-shown`, show)] : []),
     make("p", { class: "wbd-meaning", id: `${id}-meaning` }, about.meaning),
   ]);
   const root = make("section", { class: "wbd", "aria-label": "Bias dashboard" }, [
@@ -190,14 +198,22 @@ function build(id, about) {
       make("figure", { class: "wbd-panel" }, [make("figcaption", {}, "ROC curves; marks stand at the threshold"), roc, legend]),
       make("figure", { class: "wbd-panel" }, [forestTitle, forest]),
     ]),
-    table,
+    make("div", { class: "wbd-scroll" }, [table]),
     make("p", { class: "wbd-busy", role: "status" }, "The kernel is busy; the numbers follow when it is free."),
   ]);
-  return { id, root, slider, number, reset, by, metric, words, problem, roc, legend, forest, forestTitle, table, rows: new Map() };
+  return { id, root, slider, number, reset, by, metric, show, words, problem, roc, legend, forest, forestTitle, table, rows: new Map() };
 }
 
 function control(name, field) {
   return make("div", { class: "wbd-control" }, [make("label", { for: field.id }, name), field]);
+}
+
+function switcher(id, choices) {
+  const names = { values: "Values", gaps: "Gaps" };
+  return make("div", { class: "wbd-control wbd-show", role: "radiogroup", "aria-labelledby": id }, [
+    make("span", { id, class: "wbd-name-of" }, "Show"),
+    ...choices.map(choice => make("label", {}, [choice, make("span", {}, names[choice.value])])),
+  ]);
 }
 
 function select(id, options) {
@@ -228,16 +244,40 @@ function complain(parts, sentence) {
 
 // ---- the subgroup table ------------------------------------------------------------------------------------------------
 
+// With values shown there is a column for each metric, with gaps one for the chosen metric's and its p-values.
+function columns(model) {
+  const { metrics } = model.get("about");
+  if (model.get("show") === "values") {
+    return metrics.map(({ name, title }) => ({ head: title, metric: name, of: row => valueText(row.cells[name]), note: row => row.cells[name]?.note }));
+  }
+  const { name, title } = metrics.find(metric => metric.name === model.get("metric"));
+  const gap = row => row.gaps[name];
+  return [
+    { head: `${title}: group − ${model.get("view").reference}`, metric: name, of: row => valueText(gap(row)), note: row => gap(row)?.note },
+    { head: "p", of: row => [gap(row)?.p || "–"], note: row => gap(row)?.note },
+    { head: "p (Holm)", of: row => [gap(row)?.holm || "–"], note: row => gap(row)?.note },
+    { head: "p (Benjamini–Hochberg)", of: row => [gap(row)?.bh || "–"], note: row => gap(row)?.note },
+  ];
+}
+
+function shownRows(model) {
+  const { rows } = model.get("view");
+  return model.get("show") === "gaps" ? rows.filter(row => row.group !== "all") : rows;
+}
+
 function drawTable(parts, model, choose) {
-  const { rows, by, threshold, error } = model.get("view");
-  const { metrics, level } = model.get("about");
+  const { by, threshold, error } = model.get("view");
+  const { level } = model.get("about");
+  const rows = shownRows(model), made = columns(model), chosen = model.get("metric");
+  const gaps = model.get("show") === "gaps";
   complain(parts, error);
-  // Cells are kept while the groups stay the same, so that the focus is not lost while numbers change.
-  const key = JSON.stringify(rows.map(row => row.group));
+  for (const choice of parts.show) choice.checked = choice.value === model.get("show");
+  // Cells are kept while groups and columns stay the same, so that the focus is not lost while numbers change.
+  const key = JSON.stringify([rows.map(row => row.group), made.map(({ head }) => head)]);
   if (parts.table.dataset.key !== key) {
     parts.table.dataset.key = key;
     const noted = make("th", { scope: "col", role: "columnheader", class: "wbd-note" }, "Note");
-    const heads = ["Images", "Positives", "Patients", ...metrics.map(({ title }) => title)];
+    const heads = ["Images", "Positives", "Patients", ...made.map(({ head }) => head)];
     parts.table.replaceChildren(
       make("caption", {}),
       make("thead", { role: "rowgroup" }, [make("tr", { role: "row" }, [
@@ -248,25 +288,26 @@ function drawTable(parts, model, choose) {
       make("tbody", { role: "rowgroup" }, rows.map(row => tableRow(row, heads, choose))),
     );
   }
-  parts.table.querySelector("caption").textContent = `At threshold ${decimals(threshold)}, with ${level}`;
-  const chosen = model.get("metric");
+  const corrected = gaps ? "; corrected p-values count all gaps of the audit" : "";
+  parts.table.querySelector("caption").textContent = `At threshold ${decimals(threshold)}, with ${level}${corrected}`;
   rows.forEach((row, i) => {
     const line = parts.table.tBodies[0].rows[i];
     const counts = [row.n, row.positives, row.patients];
     counts.forEach((count, j) => { line.cells[1 + j].lastChild.textContent = count; });
-    metrics.forEach(({ name }, j) => {
+    made.forEach(({ metric, of, note }, j) => {
       const cell = line.cells[4 + j];
-      cell.classList.toggle("wbd-chosen", name === chosen);
-      cell.classList.toggle("wbd-small", Boolean(row.cells[name]?.note));
-      cell.title = row.cells[name]?.note ?? "";
-      cell.lastChild.replaceChildren(...valueText(row.cells[name]));
+      cell.classList.toggle("wbd-chosen", metric === chosen);
+      cell.classList.toggle("wbd-small", Boolean(note(row)));
+      cell.title = note(row) ?? "";
+      cell.lastChild.replaceChildren(...of(row));
     });
-    line.classList.toggle("wbd-small", Boolean(row.cells[chosen]?.note));
-    line.cells[4 + metrics.length].textContent = row.cells[chosen]?.note ?? "";
+    const told = made.find(({ metric }) => metric === chosen).note(row) ?? "";
+    line.classList.toggle("wbd-small", Boolean(told));
+    line.cells[4 + made.length].textContent = told;
   });
-  [...parts.table.tHead.rows[0].cells].slice(4, 4 + metrics.length)
-    .forEach((head, j) => head.classList.toggle("wbd-chosen", metrics[j].name === chosen));
-  parts.table.classList.toggle("wbd-noteless", rows.every(row => !row.cells[chosen]?.note));
+  [...parts.table.tHead.rows[0].cells].slice(4, 4 + made.length)
+    .forEach((head, j) => head.classList.toggle("wbd-chosen", made[j].metric === chosen));
+  parts.table.classList.toggle("wbd-noteless", [...parts.table.tBodies[0].rows].every(line => !line.lastChild.textContent));
 }
 
 function tableRow(row, heads, choose) {
@@ -290,27 +331,32 @@ function valueText(cell) {
 // ---- the forest plot -----------------------------------------------------------------------------------------------------
 
 function drawForest(parts, model, choose) {
-  const { rows } = model.get("view");
-  const { metrics, level } = model.get("about");
+  const { metrics, level, bands } = model.get("about");
   const metric = metrics.find(({ name }) => name === model.get("metric"));
-  parts.forestTitle.textContent = `${metric.title} with ${level}; line and band: overall`;
-  const [from, to] = metric.axis;
+  const { scales, reference, rows: all } = model.get("view");
+  const gaps = model.get("show") === "gaps", rows = shownRows(model);
+  const scale = gaps ? scales[metric.name] : metric;
+  const thin = bands ? "; thin: all at once" : "";
+  const title = gaps ? `${metric.title}: group − ${reference}` : metric.title;
+  parts.forestTitle.textContent = `${title}, with ${level}${thin}${gaps ? "" : "; line and band: overall"}`;
+  parts.forest.classList.toggle("wbd-of-gaps", gaps);
+  const [from, to] = scale.axis;
   const x = value => `${100 * (Math.min(to, Math.max(from, value)) - from) / (to - from)}%`;
-  const overall = rows.find(row => row.group === "all")?.cells[metric.name];
-  const key = JSON.stringify([rows.map(row => row.group), metric.name]);
+  const overall = gaps ? { value: 0, low: null } : all.find(row => row.group === "all")?.cells[metric.name];
+  const key = JSON.stringify([rows.map(row => row.group), metric.name, gaps, scale.axis]);
   if (parts.forest.dataset.key !== key) {
     parts.forest.dataset.key = key;
     parts.forest.replaceChildren(
       ...rows.map(row => forestRow(row, choose)),
-      make("div", { class: "wbd-forest-row wbd-axis", "aria-hidden": "true" }, [make("span", {}), lane(axis(metric.ticks, x)), make("span", {})]),
+      make("div", { class: "wbd-forest-row wbd-axis", "aria-hidden": "true" }, [make("span", {}), lane(axis(scale.ticks, x)), make("span", {})]),
     );
   }
   rows.forEach((row, i) => {
-    const line = parts.forest.children[i], cell = row.cells[metric.name];
+    const line = parts.forest.children[i], cell = gaps ? row.gaps[metric.name] : row.cells[metric.name];
     line.classList.toggle("wbd-small", Boolean(cell?.note));
     line.title = cell?.note ?? "";
     line.lastChild.replaceChildren(...valueText(cell));
-    drawTrack(line.children[1].firstChild, { row, cell, overall, ticks: metric.ticks, title: metric.title, x });
+    drawTrack(line.children[1].firstChild, { row, cell, overall, ticks: scale.ticks, title, x });
   });
 }
 
@@ -336,6 +382,9 @@ function drawTrack(track, { row, cell, overall, ticks, title, x }) {
   if (cell && cell.value !== null) {
     label = `${title} in ${row.label}: ${cell.text}${cell.interval ? `, interval ${cell.interval}` : ""}. ${cell.note}`;
     const mark = svg("svg", { x: x(cell.value), y: "50%", class: `wbd-mark ${tint(row)}` }, [svg("path", { d: shape(row.place) })]);
+    if (cell.band_low !== null) {
+      shapes.push(svg("line", { class: `wbd-thin ${tint(row)}`, x1: x(cell.band_low), x2: x(cell.band_high), y1: "50%", y2: "50%" }));
+    }
     if (cell.low !== null) {
       shapes.push(svg("line", { class: `wbd-whisker ${tint(row)}`, x1: x(cell.low), x2: x(cell.high), y1: "50%", y2: "50%" }));
     }
@@ -352,7 +401,7 @@ const lane = track => make("span", { class: "wbd-lane" }, track);
 function axis(ticks, x) {
   return svg("svg", { class: "wbd-track" }, ticks.map((tick, i) => {
     const anchor = i === 0 ? "start" : i === ticks.length - 1 ? "end" : "middle";
-    return svg("text", { x: x(tick), y: "1em", "text-anchor": anchor }, String(tick));
+    return svg("text", { x: x(tick), y: "1em", "text-anchor": anchor }, String(tick).replace("-", "−"));
   }));
 }
 
