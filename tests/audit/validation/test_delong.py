@@ -88,6 +88,27 @@ def test_without_patients_the_rows_of_two_tables_are_different_people():
     assert not found.settings["clustered"]
 
 
+def test_patients_of_the_wrist_radiographs_vary_as_the_bootstrap_says(shared_data):
+    path = shared_data / "audit_graz_wrist_fracture" / "image_level_scores_DERIVED.csv"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    scores = pd.read_csv(path)
+    who = np.unique(scores["patient_id"].astype(str), return_inverse=True)[1]
+    truth, score = scores["fracture_label"].to_numpy() == 1, scores["fracture_score"].to_numpy()
+    both = np.stack([score, score + 0.3 * np.random.default_rng(0).normal(size=len(score))])
+    found = areas(both, truth, who)
+    rng, rows, gaps = np.random.default_rng(1), pd.Series(np.arange(len(who))).groupby(who).apply(list), []
+    for _ in range(600):
+        drawn = np.concatenate([rows[one] for one in rng.integers(0, len(rows), len(rows))])
+        again = areas(both[:, drawn], truth[drawn], np.arange(len(drawn)))
+        gaps.append([*again.values, again.values[0] - again.values[1]])
+    error = np.sqrt(np.diag(found.covariance))
+    gap = np.sqrt(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
+    assert np.std(gaps, axis=0) == pytest.approx([*error, gap], rel=0.1)
+    rowwise = areas(both, truth, np.arange(len(who)))
+    assert error[0] > 1.1 * np.sqrt(rowwise.covariance[0, 0])
+
+
 def test_a_partial_overlap_has_to_be_decided():
     scores = table().rename(columns={"new": "p"})
     with pytest.raises(InputError, match="180 ids are in both: say paired=True"):
@@ -123,6 +144,31 @@ def test_too_few_positives_are_refused():
         found = wb.audit.delong(few, few, score=["new", "old"], **ASKED)
     assert found.table["value"].isna().all()
     assert "not told" in found.sentences[1]
+
+
+@pytest.mark.filterwarnings("ignore:Images without a label:workbench.errors.EvidenceWarning")
+def test_a_finding_of_several_is_compared_on_its_labelled_images():
+    scores = table().assign(oedema=lambda one: 1 - one["truth"], other=0.5)
+    scores["effusion"] = scores["truth"].astype(float)
+    scores.loc[:9, "effusion"] = np.nan
+    sides = [
+        wb.Predictions.from_table(
+            scores, task="multilabel", label={"effusion": "effusion", "oedema": "oedema"},
+            score={"effusion": name, "oedema": "other"}, patient="who", id="image",
+        )
+        for name in ("new", "old")
+    ]  # fmt: skip
+    with pytest.warns(EvidenceWarning, match="10 images without a label for effusion are left out"):
+        found = wb.audit.delong(*sides, positive="effusion")
+    expected = wb.audit.delong(scores[10:], scores[10:], score=["new", "old"], **ASKED)
+    numbers = ["value", "low", "high", "z", "p", "n"]
+    np.testing.assert_allclose(found.table[numbers].to_numpy(float), expected.table[numbers].to_numpy(float))
+
+
+def test_quantities_have_no_classes_and_are_refused():
+    numbers = wb.Predictions.from_table(table(), task="regression", label="old", score="new", patient="who", id="image")
+    with pytest.raises(InputError, match="first is a regression, which has no two classes"):
+        wb.audit.delong(numbers, numbers, positive=numbers.classes[0])
 
 
 def test_a_finding_is_saved_and_names_both_sides(tmp_path):

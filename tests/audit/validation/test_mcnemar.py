@@ -114,6 +114,14 @@ def test_each_model_has_its_own_threshold():
     assert same.settings["threshold"] == [0.5, 0.25]
 
 
+def test_an_operating_point_is_taken_as_threshold():
+    scores = calls(40, 10, 5, 10)
+    tuning = wb.Predictions.from_table(scores, label="truth", score="a", patient="who")
+    point = wb.audit.operating_point(tuning, rule="youden")
+    found = wb.audit.mcnemar(scores, scores, threshold=(point, 0.5), **ASKED)
+    assert found.settings["threshold"] == [point.settings["threshold"], 0.5]
+
+
 def test_accuracy_is_of_all_images_and_counts_add_up():
     scores = calls(20, 5, 9, 6)
     table = wb.audit.mcnemar(scores, scores, **ASKED).table.set_index("metric")
@@ -143,5 +151,5 @@ def test_few_positives_are_refused_and_the_sentence_says_so():
 
 
 def test_a_threshold_outside_is_refused():
-    with pytest.raises(InputError, match=r"threshold 1\.5 lies outside 0–1"):
+    with pytest.raises(InputError, match=r"threshold=1\.5 must be a number from 0 to 1"):
         wb.audit.mcnemar(calls(5, 5, 5, 5), calls(5, 5, 5, 5), threshold=(0.5, 1.5), **ASKED)

@@ -163,7 +163,8 @@ def _opened(given: Source | Mapping[str, Source], columns: Columns, score: Any) 
             )
             raise InputError(message)
         models[other] = models[other].subset(models[first].ids)
-        differ = np.flatnonzero((models[other].labels != models[first].labels).reshape(len(models[first]), -1).any(1))
+        labels = [np.nan_to_num(models[name].labels, nan=-1) for name in (first, other)]
+        differ = np.flatnonzero((labels[0] != labels[1]).reshape(len(labels[0]), -1).any(1))
         if len(differ):
             message = (
                 f"image {models[first].ids[differ[0]]!r} has different labels in {first!r} and {other!r}, and so have "

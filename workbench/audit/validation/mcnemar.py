@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from workbench.audit.asked import cut
+from workbench.audit.finding import Finding
 from workbench.audit.validation.contrasts import paired_gap
 from workbench.audit.validation.pairing import Columns, Scored, Source, pair_of
 from workbench.audit.validation.telling import check_level, p_said, told, with_interval
-from workbench.errors import InputError
 from workbench.intervals import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workbench.audit.finding import Finding
-
+Cut = float | Finding
 METRICS = ("sensitivity", "specificity", "accuracy")
 
 
 def mcnemar(
-    first: Source, second: Source, *, threshold: float | tuple[float, float] = 0.5, label: str | None = None,
+    first: Source, second: Source, *, threshold: Cut | tuple[Cut, Cut] = 0.5, label: str | None = None,
     score: str | Sequence[str] | None = None, patient: str | None = None, id: str | None = None,
     positive: str | None = None, level: float = 0.95, names: tuple[str, str] = ("first", "second"),
 ) -> Finding:  # fmt: skip
@@ -36,8 +36,8 @@ def mcnemar(
     Parameters
     ----------
     first, second : Predictions, a folder of saved ones, or anybody's table.
-    threshold : images with a score at or above it are called positive, 0–1; a pair gives each model its own. It must not have
-        been chosen on these images.
+    threshold : images with a score at or above it are called positive, 0–1, or the finding of
+        :func:`workbench.audit.operating_point`; a pair gives each model its own. It must not have been chosen on these images.
     label, score, patient, id, positive, level, names : as in :func:`workbench.audit.delong`.
 
     Returns
@@ -121,19 +121,15 @@ def obuchowski(lead: np.ndarray, patients: np.ndarray) -> float:
     return float(chi2.sf((len(sums) - 1) / len(sums) * float(sums.sum()) ** 2 / spread, 1)) if spread else 1.0
 
 
-def thresholds(given: float | tuple[float, float]) -> tuple[float, float]:
-    """Return one threshold a model.
+def thresholds(given: Cut | tuple[Cut, Cut]) -> tuple[float, float]:
+    """Return one threshold a model, given as numbers or as what :func:`workbench.audit.operating_point` found.
 
     Raises
     ------
     InputError : where one lies outside 0–1.
     """
     first, second = given if isinstance(given, list | tuple) else (given, given)
-    for one in (first, second):
-        if not 0 <= one <= 1:
-            message = f"threshold {one} lies outside 0–1; scores are probabilities, and so is the threshold."
-            raise InputError(message)
-    return float(first), float(second)
+    return cut(first), cut(second)
 
 
 def _row(metric: str, first: Scored, second: Scored, cuts: tuple[float, float], z: float) -> dict[str, Any]:

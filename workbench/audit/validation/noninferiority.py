@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from workbench.audit.asked import positive_class
 from workbench.audit.validation.areas import areas
 from workbench.audit.validation.contrasts import Contrast, area, area_gap, paired_gap, share, share_gap
-from workbench.audit.validation.mcnemar import thresholds
+from workbench.audit.validation.mcnemar import Cut, thresholds
 from workbench.audit.validation.pairing import (
     Columns,
     Pair,
     Scored,
     Source,
-    no_patients,
     pair_of,
-    positive_class,
     predictions_of,
     scored,
+    unused,
 )
 from workbench.audit.validation.telling import p_said, told, with_interval
 from workbench.errors import InputError, unknown_name
@@ -42,7 +42,7 @@ WIDE, MOST_OF_GAIN = 0.1, 0.5
 
 def noninferiority(
     new: Source, reference: Source | float, *, metric: str = "AUROC", margin: float | None = None,
-    threshold: float | tuple[float, float] = 0.5, alpha: float = 0.025, paired: bool | None = None,
+    threshold: Cut | tuple[Cut, Cut] = 0.5, alpha: float = 0.025, paired: bool | None = None,
     label: str | None = None, score: str | Sequence[str] | None = None, patient: str | None = None, id: str | None = None,
     positive: str | None = None,
 ) -> Finding:  # fmt: skip
@@ -165,12 +165,13 @@ def _against_goal(new: Source, goal: float, asked: Question, columns: Columns, p
         message = f"reference {goal} is a performance goal and must lie between 0 and 1 (0.85 for 85 %)."
         raise InputError(message)
     predictions = predictions_of(new, columns)
-    side = scored(predictions, positive_class(predictions, positive), ROLES[0])
+    chosen = positive_class(predictions, positive)
+    side = scored(predictions, chosen, ROLES[0])
     if asked.metric == "AUROC":
         found = area(areas(side.scores, side.truth, side.patients))
     else:
         found = share(*side.right(asked.metric, asked.cuts[0]))
-    said = [sentence for sentence in [no_patients(predictions)] if sentence]
+    said = unused(predictions, chosen)
     gain = found.less(goal)
     return Held([side], gain, found.value, goal, "goal", said, {ROLES[0]: predictions.provenance}, asked.metric)
 

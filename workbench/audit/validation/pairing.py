@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from workbench.audit.asked import positive_class
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.validation.areas import Areas, areas
-from workbench.errors import InputError, unknown_name
-from workbench.predictions import SCORE, Predictions
+from workbench.errors import InputError
+from workbench.predictions import LABEL, SCORE, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +151,7 @@ def pair_of(
             message = f"{counts}: say paired=True to compare on those alone, or paired=False if equal ids are different images (without id=, rows are numbered)."
             raise InputError(message)
         paired = everything
-    warnings = [sentence for sentence in map(no_patients, opened) if sentence][:1]
+    warnings = list(dict.fromkeys(sentence for one in opened for sentence in unused(one, chosen)))
     if paired:
         if not known:
             message = f"{counts}: there is nothing to pair. Name the column of image ids with id=, or say paired=False."
@@ -164,7 +165,7 @@ def pair_of(
         if any(numbered) and first is not second and (None in files or files[0] != files[1]):
             warnings.append("Without id= the images of the two tables are paired by the number of their row.")
         order = sorted(known)
-        _same(opened, order, roles)
+        _same(opened, order, roles, _label_column(opened[0], chosen, roles[0]))
         opened = opened if everything else [one.subset(order) for one in opened]
     sides = [scored(one, chosen, role) for one, role in zip(opened, roles, strict=True)]
     if not paired and any(map(no_patients, opened)):
@@ -191,42 +192,51 @@ def predictions_of(source: Source, columns: Columns) -> Predictions:
     )
 
 
-def positive_class(predictions: Predictions, positive: str | None) -> str:
-    """Return the positive class: the one asked for, or the last of two."""
-    if positive is not None:
-        if str(positive) not in predictions.classes:
-            raise unknown_name("positive: class", positive, predictions.classes)
-        return str(positive)
-    if len(predictions.classes) > 2:
-        message = (
-            f"there are {len(predictions.classes)} classes ({', '.join(predictions.classes)}): say which one is held "
-            f"against all others, positive={predictions.classes[-1]!r}."
-        )
-        raise InputError(message)
-    return predictions.classes[-1]
-
-
 def scored(predictions: Predictions, positive: str, role: str) -> Scored:
-    """Return the arrays of one model, in the order of image ids so that the order of rows leaves no trace."""
+    """Return the arrays of one model, in the order of image ids so that the order of rows leaves no trace.
+
+    Images on which a finding of a multi-label task was not labelled are left out; see :func:`unused`.
+    """
     table = predictions.table.sort_index()
-    truth = (table["label"] == positive).to_numpy(dtype=bool)
+    labels = table[_label_column(predictions, positive, role)]
+    known = labels.notna().to_numpy()
+    truth = (labels[known] == (1 if predictions.task == "multilabel" else positive)).to_numpy(dtype=bool)
     if truth.all() or not truth.any():
         message = (
             f"{role}: all {len(truth)} images are {'' if truth.all() else 'not '}of class {positive!r}; a comparison needs "
             "images of both classes."
         )
         raise InputError(message)
-    return Scored(
-        table[SCORE + positive].to_numpy(dtype=np.float64), truth, table["patient"].astype(str).to_numpy(dtype=str)
-    )
+    scores, patients = table[SCORE + positive][known], table["patient"][known]
+    return Scored(scores.to_numpy(dtype=np.float64), truth, patients.astype(str).to_numpy(dtype=str))
 
 
-def _same(opened: list[Predictions], order: list[str], roles: tuple[str, str]) -> None:
+def unused(predictions: Predictions, positive: str) -> list[str]:
+    """Say what of the predictions does not enter: weights of rows, images without a label."""
+    said = [sentence for sentence in [no_patients(predictions)] if sentence]
+    missing = predictions.missing.get(positive, 0) if predictions.task == "multilabel" else 0
+    if missing:
+        said.append(f"{missing} images without a label for {positive} are left out.")
+    if (predictions.weights != 1).any():
+        said.append("The weights of rows are not used: every image counts one.")
+    return said
+
+
+def _label_column(predictions: Predictions, positive: str, role: str) -> str:
+    if predictions.task not in ("classification", "multilabel"):
+        message = (
+            f"{role} is a {predictions.task}, which has no two classes to tell apart; give predictions of classes."
+        )
+        raise InputError(message)
+    return "label" if predictions.task == "classification" else LABEL + positive
+
+
+def _same(opened: list[Predictions], order: list[str], roles: tuple[str, str], label: str) -> None:
     for column, mend in (
-        ("label", "the truth must be the same for both models; correct one of the tables."),
+        (label, "the truth must be the same for both models; correct one of the tables."),
         ("patient", "name the same column of patients for both tables."),
     ):
-        values = [one.table.loc[order, column].astype(str).to_numpy() for one in opened]
+        values = [one.table.loc[order, column].astype(object).fillna("missing").to_numpy() for one in opened]
         differ = np.flatnonzero(values[0] != values[1])
         if len(differ):
             image, (one, other) = order[differ[0]], (value[differ[0]] for value in values)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from workbench.audit.asked import positive_class
+from workbench.audit.validation.flow import (
+    ARMS,
+    DIAGNOSES,
+    ELIGIBLE,
+    ENROLLED,
+    EXCLUDED,
+    TESTED,
+    UNTESTED,
+    VERIFIED,
+    Flow,
+)
 from workbench.audit.validation.mcnemar import thresholds
 from workbench.audit.validation.pairing import Columns, Source, predictions_of, scored
 from workbench.audit.validation.telling import told
@@ -19,13 +29,7 @@ if TYPE_CHECKING:
     from workbench.audit.finding import Finding
     from workbench.provenance import Provenance
 
-ARMS = ("positive", "negative", "inconclusive")
-DIAGNOSES = ("present", "absent", "inconclusive")
 Counts = Mapping[str, int]
-
-ENROLLED, ELIGIBLE, TESTED = "potentially eligible", "eligible", "index test"
-EXCLUDED, UNTESTED, UNVERIFIED = "excluded", "no index test", "no reference standard"
-VERIFIED, DIAGNOSED = "reference standard", "final diagnosis"
 
 
 def stard(
@@ -113,78 +117,6 @@ def stard(
         said=_said(flow, unit), settings=settings, parents=parents,
         tables={"reasons": flow.reasons(), "cross": flow.cross()},
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The counts at the bottom of the diagram; all others are sums of them."""
-
-    results: dict[str, dict[str, int]]
-    excluded: dict[str, int]
-    untested: dict[str, int]
-    unverified: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def arms(self) -> list[str]:
-        """Results of the index test that occurred, in order; positive and negative always."""
-        return [arm for arm in ARMS if arm != "inconclusive" or arm in self.results or arm in self.unverified]
-
-    def verified(self, arm: str) -> int:
-        """Count those of a result that had the reference standard."""
-        return sum(self.results.get(arm, {}).values())
-
-    def lost(self, arm: str) -> int:
-        """Count those of a result that had none."""
-        return sum(self.unverified.get(arm, {}).values())
-
-    @property
-    def tested(self) -> int:
-        """Count those who had the index test."""
-        return sum(self.verified(arm) + self.lost(arm) for arm in self.arms)
-
-    @property
-    def eligible(self) -> int:
-        """Count the eligible."""
-        return self.tested + sum(self.untested.values())
-
-    @property
-    def enrolled(self) -> int:
-        """Count the potentially eligible."""
-        return self.eligible + sum(self.excluded.values())
-
-    def table(self) -> pd.DataFrame:
-        """Return one row a box, from the top down."""
-        rows = [
-            (ENROLLED, "", "", self.enrolled),
-            (ELIGIBLE, "", ENROLLED, self.eligible),
-            (TESTED, "", ELIGIBLE, self.tested),
-            *((TESTED, arm, TESTED, self.verified(arm) + self.lost(arm)) for arm in self.arms),
-            *((VERIFIED, arm, TESTED, self.verified(arm)) for arm in self.arms),
-            *((DIAGNOSED, arm, VERIFIED, self.verified(arm)) for arm in self.arms),
-        ]
-        left = [
-            (EXCLUDED, "", ENROLLED, sum(self.excluded.values())),
-            (UNTESTED, "", ELIGIBLE, sum(self.untested.values())),
-        ]
-        left += [(UNVERIFIED, arm, TESTED, self.lost(arm)) for arm in self.arms]
-        return pd.DataFrame([*rows, *left], columns=["box", "arm", "after", "n"])
-
-    def reasons(self) -> pd.DataFrame:
-        """Return why whom was left out."""
-        rows = [(EXCLUDED, "", reason, n) for reason, n in self.excluded.items()]
-        rows += [(UNTESTED, "", reason, n) for reason, n in self.untested.items()]
-        rows += [
-            (UNVERIFIED, arm, reason, n) for arm in self.arms for reason, n in self.unverified.get(arm, {}).items()
-        ]
-        return pd.DataFrame(rows, columns=["box", "arm", "reason", "n"])
-
-    def cross(self) -> pd.DataFrame:
-        """Return final diagnoses by result of the index test."""
-        rows = [
-            {"index test": arm} | {name: self.results.get(arm, {}).get(name, 0) for name in DIAGNOSES}
-            for arm in self.arms
-        ]
-        return pd.DataFrame(rows)
 
 
 def _band(inconclusive: tuple[float, float] | None, cut: float) -> tuple[float, float]:
