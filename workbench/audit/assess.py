@@ -124,7 +124,7 @@ def audit(
     settings: dict[str, Any] = {
         "by": [list(entry) if isinstance(entry, tuple) else entry for entry in crossed], "threshold": where.threshold,
         "thresholds": None if where.by_group is None else dict(where.by_group), "threshold_origin": where.origin,
-        "task": task, "metrics": defaults(predictions, task) if metrics is None else list(metrics), "positive": positive,
+        "task": task, "classes": list(predictions.classes), "metrics": defaults(predictions, task) if metrics is None else list(metrics), "positive": positive,
         "reference": dict(reference) if not isinstance(reference, str) else reference,
         "prevalence": None if prevalence is None else share(prevalence, "prevalence", ends=False),
         "interval": interval, "level": float(level), "replicates": int(replicates), "permutations": int(permutations),

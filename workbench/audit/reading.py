@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from workbench.audit.cutting import cut_by_group
@@ -13,6 +14,7 @@ from workbench.audit.estimates import Estimates, Reading
 from workbench.audit.gaps import against
 from workbench.audit.measure import measure
 from workbench.audit.metric import Setting, metrics_of
+from workbench.audit.permutation import permuted
 from workbench.audit.roster import Roster
 from workbench.audit.sample import design_of
 from workbench.audit.tables import adjusted, gap_tables, metric_table
@@ -85,26 +87,33 @@ def read(predictions: Predictions, settings: Mapping[str, Any]) -> Read:
 
 def _read(predictions: Predictions, settings: Mapping[str, Any], positive: str | None, level: float) -> Read:
     design = design_of(predictions, settings["by"], positive)
-    reading = replace(reading_of(predictions, settings), joint_level=level)
+    reading = replace(reading_of(settings), joint_level=level)
     if settings["thresholds"] is not None:
         reading = replace(reading, metrics=tuple(cut_by_group(reading.metrics, settings["thresholds"], design)))
     asked = {"replicates": settings["replicates"], "seed": settings["seed"]}
     measured = measure(design, reading.metrics, reading.setting, **asked)
     estimates = Estimates(Roster(design), reading, measured)
     table, width = metric_table(estimates)
-    gaps, ratios, gap_width = gap_tables(estimates, against(estimates, settings["reference"]))
+    held_against = against(estimates, settings["reference"])
+    gaps, ratios, gap_width = gap_tables(estimates, held_against)
+    if settings["permutations"]:
+        found = permuted(estimates, held_against, permutations=settings["permutations"], seed=settings["seed"])
+        p = [found.get((metric, group), math.nan) for metric, group in zip(gaps["metric"], gaps["group"], strict=True)]
+        gaps, ratios = (
+            table.assign(p_permutation=np.where(table["p"].isna(), math.nan, p)) for table in (gaps, ratios)
+        )
     widths = {name: None if math.isnan(one) else one for name, one in (("band", width), ("gap_band", gap_width))}
     return Read(table, gaps, ratios, [design], widths)
 
 
-def reading_of(predictions: Predictions, settings: Mapping[str, Any], threshold: float | None = None) -> Reading:
+def reading_of(settings: Mapping[str, Any], threshold: float | None = None) -> Reading:
     """Turn an audit's settings into what its tables are read by, at its own or at another threshold."""
     cut = settings["threshold"] if threshold is None else threshold
     asked: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in settings["asked"].items()
     }
     task = BINARY if settings["task"] == MULTILABEL else settings["task"]
-    metrics = metrics_of(settings["metrics"], task, predictions.classes if task == "segmentation" else ())
+    metrics = metrics_of(settings["metrics"], task, settings["classes"] if task == "segmentation" else ())
     return Reading(
         tuple(metrics), Setting(threshold=cut, prevalence=settings["prevalence"], **asked), settings["level"],
         settings["level"], settings["interval"], settings["enough"], settings["fewest"],

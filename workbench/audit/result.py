@@ -227,7 +227,7 @@ class Audit:
         if not 0 <= threshold <= 1:
             message = f"threshold {threshold} lies outside 0–1; scores are probabilities, and so is the threshold."
             raise InputError(message)
-        asked = reading_of(self.predictions, self.settings, float(threshold))
+        asked = reading_of(self.settings, float(threshold))
         asked = replace(asked, metrics=tuple(metric for metric in asked.metrics if metric.moves))
         # Shares have formulas for their intervals and their gaps; they need no replicates.
         formulas = (
