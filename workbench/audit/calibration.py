@@ -68,21 +68,21 @@ def reliability(design: Design, setting: Setting, *, equal: str = "mass", level:
     rows = []
     for part in design.partitions:
         weights = at_prevalence(design, part, setting.prevalence)
-        cells, count = part.codes * bins + place, len(part.names) * bins
-        clusters = clusters_of(design, Partition(part.by, ("",) * count, cells))
-        found = shares(clusters, design.truth.astype(np.float64), weights)
-        mean = _sums(cells, weights * design.scores, count) / np.maximum(
-            _sums(cells, weights, count), np.finfo(float).tiny
+        # A group may have no image in a bin: only the cells that have some are counted.
+        cells, dense = np.unique(part.codes * bins + place, return_inverse=True)
+        found = shares(
+            clusters_of(design, Partition(part.by, ("",) * len(cells), dense)), design.truth.astype(np.float64), weights
         )
-        positives = _sums(cells, design.truth, count)
-        for cell in np.flatnonzero(found.images[0]):
-            told = share(found, 0, int(cell))
+        mean = _sums(dense, weights * design.scores, len(cells)) / _sums(dense, weights, len(cells))
+        positives = _sums(dense, design.truth, len(cells))
+        for number, cell in enumerate(cells):
+            told = share(found, 0, number)
             low, high = told.interval(z) if math.isfinite(told.value) else NONE
             rows.append({
                 "group": part.names[cell // bins], "by": part.by, "bin": int(cell % bins),
-                "lowest": ends[cell % bins], "highest": ends[cell % bins + 1], "score": mean[cell],
-                "value": told.value, "low": low, "high": high, "n": int(found.images[0, cell]),
-                "positives": int(positives[cell]), "patients": int(found.patients[0, cell]), "method": told.method,
+                "lowest": ends[cell % bins], "highest": ends[cell % bins + 1], "score": mean[number],
+                "value": told.value, "low": low, "high": high, "n": int(found.images[0, number]),
+                "positives": int(positives[number]), "patients": int(found.patients[0, number]), "method": told.method,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
