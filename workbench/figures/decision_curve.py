@@ -101,12 +101,13 @@ def _frame(rows: pd.DataFrame, everybody: pd.DataFrame, by: str | None, value: s
     ]
     top = float(np.nanmax(highest))
     if by is not None:
-        # Net harm deeper than the gain is high is cut: nobody decides there.
+        # Net harm deeper than half of what the best gains is cut: nobody decides there.
+        deepest = float(np.nanmin([*rows["gain"], *rows["gain_low"], 0.0]))
         return Frame(
             "Threshold probability",
             "Net benefit above all or none",
             (left, right),
-            (-top, 1.15 * top),
+            (max(deepest, -0.5 * top) - 0.06 * top, 1.06 * top),
             tall=0.75,
             left=15.0,
             ground=_zero,

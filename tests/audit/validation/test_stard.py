@@ -72,6 +72,14 @@ def test_predictions_give_the_cross_table():
     assert any(f"= {sensitivity:.3f} (95% CI" in sentence for sentence in found.sentences)
 
 
+def test_intervals_keep_the_images_of_a_patient_together():
+    single, several = (
+        wb.audit.stard(pd.concat([scores()] * times), label="truth", score="p", patient="who").sentences[-1]
+        for times in (1, 4)
+    )
+    assert single.split("= ")[1] == several.split("= ")[1]
+
+
 def test_a_band_of_scores_is_inconclusive_and_said():
     table = scores()
     with pytest.warns(EvidenceWarning, match="with an inconclusive index test"):

@@ -145,7 +145,7 @@ def _points(thresholds: Sequence[float] | None, prevalence: float | None) -> np.
 
 
 def _opened(given: Source | Mapping[str, Source], columns: Columns, score: Any) -> dict[str, Predictions]:
-    sources = dict(given) if isinstance(given, Mapping) else {"model": given}
+    sources = dict(given) if isinstance(given, Mapping) else {"the model": given}
     if not sources:
         message = "predictions is empty: give at least one model."
         raise InputError(message)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 
 from workbench.audit.asked import positive_class
+from workbench.audit.validation.contrasts import Contrast, share
 from workbench.audit.validation.flow import (
     ARMS,
     DIAGNOSES,
@@ -23,13 +24,17 @@ from workbench.audit.validation.mcnemar import thresholds
 from workbench.audit.validation.pairing import Columns, Source, predictions_of, scored
 from workbench.audit.validation.telling import told
 from workbench.errors import InputError, unknown_name
-from workbench.intervals import normal_quantile, wilson
+from workbench.intervals import normal_quantile
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.audit.finding import Finding
     from workbench.provenance import Provenance
 
 Counts = Mapping[str, int]
+# Which result of the index test is right for which diagnosis.
+ACCURACIES = (("Sensitivity", "positive", "present"), ("Specificity", "negative", "absent"))
 
 
 def stard(
@@ -90,18 +95,25 @@ def stard(
         message = "give either predictions or results=, the final diagnoses by result of the index test."
         raise InputError(message)
     parents: dict[str, Provenance] = {}
+    shares = None
     if predictions is not None:
         opened = predictions_of(predictions, Columns(label, score, patient, id))
-        chosen = positive_class(opened, positive)
-        side = scored(opened, chosen, "the table")
+        side = scored(opened, positive_class(opened, positive), "the table")
         unit = unit or ("images" if side.clustered else "patients")
         cut, _ = thresholds(threshold)
         low, high = _band(inconclusive, cut)
-        called = [
-            "inconclusive" if low <= one < high else "positive" if one >= cut else "negative" for one in side.scores
-        ]
-        counted = pd.crosstab(pd.Series(called), pd.Series(["present" if one else "absent" for one in side.truth]))
-        results = {str(arm): {str(name): int(n) for name, n in row.items()} for arm, row in counted.iterrows()}
+        unclear = (side.scores >= low) & (side.scores < high)
+        called = np.select([unclear, side.scores >= cut], ["inconclusive", "positive"], "negative")
+        results = {
+            arm: {
+                name: int(((called == arm) & (side.truth == truth)).sum())
+                for name, truth in (("present", True), ("absent", False))
+            }
+            for arm in np.unique(called).tolist()
+        }
+        # Intervals keep the images of a patient together.
+        told_apart = [(side.truth & ~unclear, "positive"), (~side.truth & ~unclear, "negative")]
+        shares = [share(called[rows] == hit, side.patients[rows]) for rows, hit in told_apart]
         parents = {"predictions": opened.provenance}
     flow = Flow(
         _arms(results or {}, "results", DIAGNOSES), _counts(excluded, EXCLUDED), _counts(untested, UNTESTED),
@@ -113,7 +125,7 @@ def stard(
     settings = {"threshold": threshold if predictions is not None else None, "inconclusive": list(inconclusive) if inconclusive else None,
                 "unit": unit}  # fmt: skip
     return told(
-        "stard", "Flow of participants", table, sentences=_sentences(flow, unit), methods=_methods(settings),
+        "stard", "Flow of participants", table, sentences=_sentences(flow, unit, shares or _shares(flow)), methods=_methods(settings),
         said=_said(flow, unit), settings=settings, parents=parents,
         tables={"reasons": flow.reasons(), "cross": flow.cross()},
     )  # fmt: skip
@@ -184,7 +196,7 @@ def _key(row: Mapping[Any, Any]) -> str:
     return f"{TESTED} {row['arm']}" if row["box"] == TESTED else f"{row['box']}, {TESTED} {row['arm']}"
 
 
-def _sentences(flow: Flow, unit: str) -> list[str]:
+def _sentences(flow: Flow, unit: str, shares: list[Contrast]) -> list[str]:
     said = [
         f"Of {flow.enrolled:,} potentially eligible {unit}, {flow.eligible:,} were eligible and {flow.tested:,} had the index test."
     ]
@@ -194,13 +206,26 @@ def _sentences(flow: Flow, unit: str) -> list[str]:
             said.append(f"{sum(counts.values()):,} were {what} ({reasons}).")
     lost, verified = sum(flow.lost(arm) for arm in flow.arms), sum(flow.verified(arm) for arm in flow.arms)
     said.append(f"{verified:,} had the reference standard{f', {lost:,} had none' if lost else ''}.")
-    found = {arm: flow.results.get(arm, {}) for arm in ("positive", "negative")}
-    for name, diagnosis, hit in (("Sensitivity", "present", "positive"), ("Specificity", "absent", "negative")):
-        hits, all_of = found[hit].get(diagnosis, 0), sum(found[arm].get(diagnosis, 0) for arm in found)
+    for (name, hit, diagnosis), accuracy in zip(ACCURACIES, shares, strict=True):
+        hits, all_of = _counted(flow, hit, diagnosis)
         if all_of:
-            low, high = wilson(hits / all_of, all_of, normal_quantile(0.95))
-            said.append(f"{name} was {hits:,}/{all_of:,} = {hits / all_of:.3f} (95% CI {low:.3f} to {high:.3f}).")
+            low, high = accuracy.bounds(normal_quantile(0.95))
+            said.append(f"{name} was {hits:,}/{all_of:,} = {accuracy.value:.3f} (95% CI {low:.3f} to {high:.3f}).")
     return said
+
+
+def _shares(flow: Flow) -> list[Contrast]:
+    """Sensitivity and specificity of counts, each one of them a patient."""
+    made = []
+    for _, hit, diagnosis in ACCURACIES:
+        hits, all_of = _counted(flow, hit, diagnosis)
+        made.append(share(np.arange(all_of) < hits, np.arange(all_of)))
+    return made
+
+
+def _counted(flow: Flow, hit: str, diagnosis: str) -> tuple[int, int]:
+    found = {arm: flow.results.get(arm, {}).get(diagnosis, 0) for arm in ("positive", "negative")}
+    return found[hit], sum(found.values())
 
 
 def _methods(settings: dict[str, Any]) -> list[str]:
