@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_score, recall_score, roc_auc_score
 
 import workbench as wb
@@ -195,6 +196,15 @@ def test_the_reflected_interval_takes_the_noise_out_of_equity_scaling():
     assert held / 300 > 0.9
 
 
+def test_p_values_follow_the_normal_tail_where_replicates_end():
+    rng = np.random.default_rng(0)
+    for z in (1.0, 2.5, 5.0):
+        drawn = z + rng.normal(size=20_000)
+        assert np.log(p_zero(drawn)) == pytest.approx(np.log(2 * stats.norm.sf(z)), abs=0.15)
+    alone = together(np.array([5.0]), 5 + rng.normal(size=(1, 1000)), 0.95)
+    assert alone.p[0] < 1e-5
+
+
 def test_replicates_with_unknowns_give_what_the_known_ones_do():
     drawn = np.array([[0.1, 0.2, np.nan, 0.3], [np.nan] * 4, [0.5] * 4])
     low, high = percentiles(drawn, 0.9)
@@ -203,7 +213,7 @@ def test_replicates_with_unknowns_give_what_the_known_ones_do():
     assert spread(drawn)[0] == pytest.approx(np.std([0.1, 0.2, 0.3], ddof=1))
     assert np.isnan(spread(drawn)[1])
     assert spread(drawn)[2] == 0
-    assert p_zero(drawn)[0] == pytest.approx(2 / 4)
+    assert p_zero(np.linspace(-1, 9, 101)) == pytest.approx(2 * 12 / 102)
     band = together(np.array([0.2, np.nan, 0.5]), drawn, 0.9)
     assert np.isnan(band.low[1:]).all()
 

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "finding": ["Finding"],
         "shift.drift": ["drift"],
         "mrmc": ["mrmc"],
+        "mitigation": ["mitigate"],
         "operating_points": ["operating_point"],
         "power": ["detectable"],
         "result": ["Audit"],

@@ -50,7 +50,7 @@ def calibration_replicates(design: Design, slopes: np.ndarray, *, replicates: in
             )
             full = np.column_stack([np.ones(rows.sum()), odds[rows]])
             for number, columns, offset in ((0, full, np.zeros(len(full))), (1, full[:, :1], odds[rows])):
-                values, pull = _fitted(truth, columns, offset, weights)
+                values, pull = fitted(truth, columns, offset, weights)
                 starts[number, place] = values[-1]
                 pulls[number, place] = np.bincount(patients, weights=pull[:, -1], minlength=count)
     flat = np.nan_to_num(pulls.reshape(-1, count))
@@ -62,7 +62,7 @@ def calibration_replicates(design: Design, slopes: np.ndarray, *, replicates: in
     return dict(zip(NAMES, starts[..., None] + moved, strict=True))
 
 
-def _fitted(
+def fitted(
     truth: np.ndarray, columns: np.ndarray, offset: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted logistic regression by Newton's method, and each row's pull ``(n, J)`` on the coefficients ``(J,)``."""

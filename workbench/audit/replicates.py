@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
+
+# Fewer replicates than this beyond a value do not tell how rare it is.
+FEW = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +40,19 @@ def percentiles(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray
 def p_zero(drawn: np.ndarray) -> np.ndarray:
     """Two-sided p-value of "the quantity is zero" over the last axis: where its percentile interval begins to hold zero.
 
-    It cannot fall below 2 / (R + 1) with R replicates (Davison & Hinkley 1997, Bootstrap Methods, section 4.4).
+    With fewer than `FEW` replicates beyond zero these cannot be told apart by counting, and the tail is taken for normal
+    (Davison & Hinkley 1997, Bootstrap Methods, section 4.4).
     """
     known = np.isfinite(drawn)
     count = known.sum(-1)
     with np.errstate(invalid="ignore"):
         below, above = ((drawn <= 0) & known).sum(-1), ((drawn >= 0) & known).sum(-1)
-    p = np.minimum(2 * (np.minimum(below, above) + 1) / (count + 1), 1.0)
+    fewest = np.minimum(below, above)
+    p = np.minimum(2 * (fewest + 1) / (count + 1), 1.0)
+    mean, error = np.where(known, drawn, 0.0).sum(-1) / np.maximum(count, 1), spread(drawn)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tail = 2 * ndtr(-np.abs(mean) / error)
+    p = np.where((fewest < FEW) & (error > 0), np.minimum(p, tail), p)
     return np.where(count > 0, p, np.nan)
 
 
@@ -54,6 +64,8 @@ def together(values: np.ndarray, drawn: np.ndarray, level: float) -> Band:
     values : ``(K,)``.
     drawn : ``(K, R)``; column r of all rows comes from the same patients.
     level : of the whole family.
+
+    A p-value that fewer than `FEW` replicates would tell is Bonferroni's of the normal tail.
 
     References
     ----------
@@ -69,7 +81,9 @@ def together(values: np.ndarray, drawn: np.ndarray, level: float) -> Band:
     width = float(np.quantile(largest, level))
     reached = np.abs(values[family]) / error[family]
     p = unknown.copy()
-    p[family] = (len(largest) - np.searchsorted(largest, reached, side="left") + 1) / (len(largest) + 1)
+    beyond = len(largest) - np.searchsorted(largest, reached, side="left")
+    counted, bonferroni = (beyond + 1) / (len(largest) + 1), np.minimum(2 * ndtr(-reached) * len(reached), 1.0)
+    p[family] = np.where(beyond < FEW, np.minimum(counted, bonferroni), counted)
     return Band(
         values - width * np.where(family, error, np.nan), values + width * np.where(family, error, np.nan), p, width
     )
