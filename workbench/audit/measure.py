@@ -69,17 +69,12 @@ class Prepared:
 
     def measure(self, metrics: Sequence[Metric], setting: Setting) -> Measured:
         """Do what :func:`measure` does."""
-        both: dict[str, np.ndarray] = {}
-        by_columns: dict[object, list[Metric]] = {}
+        both = measure_sums.values(self, metrics, setting)
         for metric in metrics:
-            if metric.columns is not None:
-                by_columns.setdefault(metric.columns, []).append(metric)
-            elif metric.of_curve is not None:
+            if metric.of_curve is not None:
                 both[metric.name] = measure_curves.values(self, metric, setting)
-            else:
+            elif metric.of_rows is not None:
                 both[metric.name] = measure_rows.values(self, metric, setting)
-        for alike in by_columns.values():
-            both |= measure_sums.values(self, alike, setting)
         for found in both.values():
             found[self.empty] = np.nan
         names = [metric.name for metric in metrics]

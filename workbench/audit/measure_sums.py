@@ -6,7 +6,7 @@ Only the groups of the finest partitions are summed; all others are unions of th
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,47 +17,78 @@ if TYPE_CHECKING:
 
     from workbench.audit.kernels import Entries
     from workbench.audit.measure import Prepared
-    from workbench.audit.metric import Metric, Setting
+    from workbench.audit.metric import Columns, Metric, Setting
 
 # Rows gathered together. Sums of fractions depend in the last digit on where the cuts fall: it is no option.
 ROWS = 2**15
+# Columns of all rows held together; wider ones come one after the other.
+TOGETHER = 4
 # Bytes of all sums held at once; replicates beyond are computed in another turn.
 MOST_BYTES = 2**25
 
 
+class Shared(NamedTuple):
+    """Metrics that share their columns, and those, ``(n, J)``."""
+
+    metrics: list[Metric]
+    columns: np.ndarray
+
+
 def values(prepared: Prepared, metrics: Sequence[Metric], setting: Setting) -> dict[str, np.ndarray]:
-    """Return metrics that share their columns: by name, of the groups and of their rests, ``(2, G, 1 + R)``."""
-    design, overlaps = prepared.design, prepared.overlaps
-    assert metrics[0].columns is not None
-    columns = np.asarray(metrics[0].columns(design.truth, design.scores, setting), dtype=np.float64)
-    wanted = 1 + prepared.replicates
-    found = {metric.name: np.empty((2, int(overlaps.starts[-1]), wanted)) for metric in metrics}
+    """Return all metrics that have columns: by name, of the groups and of their rests, ``(2, G, 1 + R)``."""
+    design = prepared.design
+    alike: dict[Columns, list[Metric]] = {}
+    for metric in metrics:
+        if metric.columns is not None:
+            alike.setdefault(metric.columns, []).append(metric)
+    found: dict[str, np.ndarray] = {}
+    together: list[Shared] = []
+    for make, some in alike.items():
+        columns = np.asarray(make(design.truth, design.scores, setting), dtype=np.float64)
+        if together and sum(one.columns.shape[1] for one in together) + columns.shape[1] > TOGETHER:
+            found |= _values(prepared, together, setting)
+            together = []
+        together.append(Shared(some, columns))
+    return found | (_values(prepared, together, setting) if together else {})
+
+
+def _values(prepared: Prepared, shared: Sequence[Shared], setting: Setting) -> dict[str, np.ndarray]:
+    overlaps = prepared.overlaps
+    groups, wanted = int(overlaps.starts[-1]), 1 + prepared.replicates
+    ends = np.cumsum([one.columns.shape[1] for one in shared])
+    found = {metric.name: np.empty((2, groups, wanted)) for one in shared for metric in one.metrics}
 
     def tell(sums: np.ndarray, block: int) -> None:
-        overlaps.complete(sums[block % turn])
+        own = sums[block % turn]
+        overlaps.complete(own)
         first = block * LANES
-        for side, side_sums in enumerate((sums[block % turn], overlaps.rest(sums[block % turn]))):
-            for metric in metrics:
-                assert metric.of_sums is not None
-                told = metric.of_sums(np.moveaxis(side_sums, -1, 1), setting)
-                found[metric.name][side, :, first : first + LANES] = told[:, : wanted - first]
+        for side, every in enumerate((own, overlaps.rest(own))):
+            for one, end in zip(shared, ends, strict=True):
+                mine = np.moveaxis(every[:, :, end - one.columns.shape[1] : end], -1, 1)
+                for metric in one.metrics:
+                    assert metric.of_sums is not None
+                    found[metric.name][side, :, first : first + LANES] = metric.of_sums(mine, setting)[
+                        :, : wanted - first
+                    ]
 
     blocks = range(blocks_of(prepared.replicates))
-    turn = max(prepared.threads, MOST_BYTES // (8 * LANES * 2 * columns.shape[1] * int(overlaps.starts[-1])))
+    turn = max(prepared.threads, MOST_BYTES // (8 * LANES * 2 * int(ends[-1]) * groups))
     for start in blocks[::turn]:
         some = blocks[start : start + turn]
-        in_threads(partial(tell, _sums(prepared, columns, some)), some, prepared.threads)
+        in_threads(partial(tell, _sums(prepared, [one.columns for one in shared], some)), some, prepared.threads)
     return found
 
 
-def _sums(prepared: Prepared, columns: np.ndarray, blocks: range) -> np.ndarray:
+def _sums(prepared: Prepared, columns: Sequence[np.ndarray], blocks: range) -> np.ndarray:
     """Return the sums of the groups of the finest partitions, ``(blocks, groups, 2, J, 64)``."""
     from workbench.audit import kernels
 
-    sums = np.zeros((len(blocks), int(prepared.overlaps.starts[-1]), 2, columns.shape[1], LANES))
+    width = sum(some.shape[1] for some in columns)
+    sums = np.zeros((len(blocks), int(prepared.overlaps.starts[-1]), 2, width, LANES))
     for first in range(0, len(prepared.by_patient), ROWS):
         rows = prepared.by_patient[first : first + ROWS]
-        lowest, entries = int(prepared.design.patients[rows[0]]), _entries(prepared, rows, columns[rows])
+        entries = _entries(prepared, rows, np.hstack([some[rows] for some in columns]))
+        lowest = int(prepared.design.patients[rows[0]])
 
         def add(block: int, lowest: int = lowest, entries: kernels.Entries = entries) -> None:
             packed = packed_weights(len(entries.start) - 1, prepared.seed, block, lowest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import logit
 
 from workbench.audit.definitions.probabilities import EPS
 from workbench.audit.metric import BOTH, Metric, Setting, define
@@ -28,6 +27,8 @@ def _recalibrated(
     truth: np.ndarray, scores: np.ndarray, weights: np.ndarray, setting: Setting, *, free: bool
 ) -> np.ndarray:
     """Return level and slope of every replicate, ``(…, 2)``."""
+    from scipy.special import logit
+
     from workbench.audit.definitions.recalibration_kernel import recalibrate
 
     odds = logit(np.clip(scores, EPS, 1 - EPS))
