@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as PlainFigure
 
+import workbench as wb
 from workbench import figures
+from workbench.audit.metric import metric_of
 from workbench.errors import InputError
 from workbench.figures.subgroup_heatmap import UNCARRIED, _direction
 
@@ -56,18 +60,14 @@ def test_worse_is_orange_and_better_blue_whichever_way_a_metric_points(audit) ->
     for row in rows.itertuples():
         if (row.group, row.metric) in shown:
             _, (red, _, blue), _ = shown[row.group, row.metric]
-            assert (blue > red) == (row.value * _direction(row.metric) > 0)
+            assert (blue > red) == (row.value * _direction(metric_of(row.metric)) > 0)
             checked += 1
     assert checked > 5
 
 
 def test_less_is_better_of_errors_and_neither_of_how_often_the_model_calls() -> None:
-    assert [_direction(name) for name in ("AUROC", "Brier score", "false positive rate", "positive rate")] == [
-        1,
-        -1,
-        -1,
-        0,
-    ]
+    names = ("AUROC", "Brier score", "false positive rate", "positive rate", "calibration slope")
+    assert [_direction(metric_of(name)) for name in names] == [1, -1, -1, 0, 0]
 
 
 def test_a_gap_that_leaves_zero_out_is_bold(audit) -> None:
@@ -105,3 +105,18 @@ def test_it_draws_into_given_axes(audit, said) -> None:
     ax = PlainFigure(figsize=(8, 6)).add_axes((0.4, 0.2, 0.5, 0.6))
     assert figures.subgroup_heatmap(audit, ax=ax) is ax
     assert "sex=missing" in said(ax.figure)
+
+
+def test_findings_of_several_stand_one_below_the_other(said) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"sex": rng.choice(["F", "M"], 300), "who": range(300)})
+    for finding in ("mass", "calcium"):
+        table[finding] = (rng.random(300) < 0.4).astype(int)
+        table[f"p {finding}"] = (rng.random(300) + table[finding]) / 2
+    predictions = wb.Predictions.from_table(
+        table, task="multilabel", label={name: name for name in ("mass", "calcium")},
+        score={name: f"p {name}" for name in ("mass", "calcium")}, patient="who", attributes=["sex"],
+    )  # fmt: skip
+    audit = wb.audit(predictions, by=["sex"], replicates=100, metrics=["AUROC", "sensitivity"])
+    assert {"mass: sex=F", "calcium: all"} <= set(said(figures.subgroup_heatmap(audit)))
+    assert {"mass: sex=F", "calcium: sex=M"} <= set(said(figures.forest(audit, metric="AUROC")))

@@ -153,6 +153,12 @@ def _groups(audit: Audit, by: str) -> Iterator[tuple[Sample, np.ndarray]]:
 
 def partition_of(audit: Audit, by: str, *, needed: bool = False) -> Partition:
     """Return a partition of the audit by its name; with `needed` one that has groups to compare."""
+    if audit.settings["task"] != "binary":
+        message = (
+            f"these curves are of two classes, and this is a {audit.settings['task']} audit; of several classes or findings "
+            "audit one with positive=…."
+        )
+        raise InputError(message)
     partitions = {partition.by: partition for partition in audit._design.partitions}
     known = [name for name in partitions if name]
     if by not in partitions or (needed and not by):

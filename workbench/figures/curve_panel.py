@@ -40,6 +40,8 @@ class Curve:
     x, y : the line; empty where there is no curve.
     bands : x, lower and upper end ``(3, points)`` of each, the outermost first.
     mark : where the audit's threshold is.
+    points : x, y, lower and upper end ``(4, points)`` of single points with whiskers.
+    bars : left end, width and height ``(3, bars)`` of what stands below zero as a histogram.
     faint : whether the group's sample cannot carry the curve.
     """
 
@@ -51,6 +53,8 @@ class Curve:
     bands: Sequence[np.ndarray] = ()
     mark: tuple[float, float] | None = None
     faint: bool = False
+    points: np.ndarray | None = None
+    bars: np.ndarray | None = None
 
     @property
     def label(self) -> str:
@@ -73,6 +77,7 @@ class Frame:
     ----------
     xlabel, ylabel, xlim, ylim : of the axes.
     tall : height of the axes as a share of their width; 1 also fixes the aspect.
+    yticks : numbers on the y axis, where not all of it is a scale.
     left : room for numbers and name left of the axes, mm.
     ground : draws what stands behind the curves, such as a line of no skill.
     """
@@ -83,6 +88,7 @@ class Frame:
     ylim: tuple[float, float]
     tall: float = 1.0
     left: float = 13.0
+    yticks: Sequence[float] | None = None
     ground: Callable[[Axes], None] = field(default=lambda _: None)
 
 
@@ -205,9 +211,21 @@ def _draw(ax: Axes, curves: Sequence[Curve], frame: Frame, labels: dict[str, str
                 x, low, high, color=curve.colour, alpha=0.14 + 0.1 * depth, linewidth=0, zorder=1 + 0.1 * depth
             )
         ax.plot(curve.x, curve.y, color=curve.colour, linestyle=dash, label=label, zorder=3)
+        if curve.points is not None and not (curve.faint and labels):
+            x, y, low, high = curve.points
+            ax.vlines(x, low, high, color=curve.colour, linewidth=0.5, zorder=3.5)
+            ax.plot(x, y, linestyle="none", marker="o", markersize=2.4, color=curve.colour, zorder=3.6)
+        if curve.bars is not None and not (curve.faint and labels):
+            left, across, up = curve.bars
+            bottom = frame.ylim[0]
+            ax.bar(
+                left, up, across, bottom, align="edge", color="none", edgecolor=curve.colour, linewidth=0.5, zorder=2
+            )
         if curve.mark is not None and all(map(math.isfinite, curve.mark)):
             ax.plot(*curve.mark, marker="o", color=curve.colour, markeredgecolor="white", markeredgewidth=0.6, zorder=4)
     ax.set(xlim=frame.xlim, ylim=frame.ylim)
+    if frame.yticks is not None:
+        ax.set_yticks(frame.yticks)
     ax.set_xlabel(frame.xlabel)
     plainly(ax.yaxis.label).set_text(frame.ylabel)
     if frame.tall == 1:

@@ -131,6 +131,9 @@ def _rows(audit: Audit, metric: str, which: str) -> list[Row]:
         raise unknown_name("metric", metric, known)
     table = getattr(audit, tables[which])
     rows: list[Row] = table[table["metric"] == metric].to_dict("records")
+    for row in rows:
+        if "class" in row:  # of several findings
+            row |= {"group": f"{row['class']}: {row['group']}", "by": f"{row['class']}: {row['by']}"}
     if not rows:
         message = (
             "this audit has no groups, so there is no gap to draw: audit by an attribute, as in by=['sex'], or draw "

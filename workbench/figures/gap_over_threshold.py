@@ -60,8 +60,8 @@ def gap_over_threshold(
             str(group), said if len(own) else f"not estimable {said}", place, own["threshold"].to_numpy(dtype=np.float64),
             own["value"].to_numpy(dtype=np.float64), bands_of(own, str(group), "threshold", ("band_", "")), None, faintly(part, metric),
         ))  # fmt: skip
-    frame = Frame("Threshold", f"{metric}: group − {reference}", (0, 1), _range(curves), 0.8, 16.0,
-                  lambda axes: _ground(axes, audit.settings["threshold"]))  # fmt: skip
+    frame = Frame("Threshold", f"{metric}: group − {reference}", (0, 1), _range(curves), tall=0.8, left=16.0,
+                  ground=lambda axes: _ground(axes, audit.settings["threshold"]))  # fmt: skip
     return draw_curves(curves, frame, made, ax=ax, width=width, style=style)
 
 

@@ -10,10 +10,11 @@ from workbench.figures.figure import Figure, figure_provenance
 from workbench.figures.style import FAINT, POINTS_PER_MM, font_size, plainly, styled, text_width, width_in_mm, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
 
+    from workbench.audit.metric import Metric
     from workbench.audit.result import Audit
 
 # mm: around a text, between two partitions, the narrowest cell, the key below.
@@ -33,7 +34,7 @@ def subgroup_heatmap(
 ) -> Figure | Axes:  # fmt: skip
     """Write each group's numbers into a matrix, groups down and metrics across, coloured by how they compare.
 
-    Blue is better, orange worse: than everybody (`which` = ``"values"``) or than the reference of the gap. What the
+    Blue is better, orange worse (white where neither more nor less is): than everybody (`which` = ``"values"``) or than the reference of the gap. What the
     sample cannot carry is grey whatever its number. A gap whose interval, adjusted for all numbers shown where
     the audit has such bands, does not hold zero is bold.
 
@@ -112,39 +113,37 @@ def _cells(audit: Audit, metrics: Sequence[str] | None, by: str | None, which: s
             raise unknown_name("metric", metric, known)
     if by is not None and by not in partitions:
         raise unknown_name("by: partition", by, partitions)
-    chosen = list(metrics) if metrics is not None else [name for name in known if _within_one(name)] or known
+    from workbench.audit.reading import reading_of
+
+    bounds = {found.name: found for found in reading_of(audit.settings).metrics}
+    within = [name for name in known if bounds[name].bounds[0] >= -1 and bounds[name].bounds[1] <= 1]
+    chosen = list(metrics) if metrics is not None else within or known
     table = table[table["metric"].isin(chosen) & table["by"].isin(["", by] if by else ["", *partitions])]
     if table.empty:
         message = "this audit has no groups, so there are no gaps to draw: audit by an attribute, as in by=['sex']."
         raise InputError(message)
-    everybody = audit.table[audit.table["group"] == "all"].set_index("metric")["value"]
+    everybody = {_key(row): row["value"] for row in audit.table[audit.table["group"] == "all"].to_dict("records")}
     found: Cells = {}
     for row in table.to_dict("records"):
-        away = row["value"] if which == "gaps" else row["value"] - everybody[row["metric"]]
-        good = away * _direction(row["metric"])
-        found.setdefault(str(row["group"]), {})[str(row["metric"])] = {
-            str(name): value for name, value in row.items()
-        } | {"good": good}
+        metric, finding = _key(row)
+        value = row["value"]
+        good = (value if which == "gaps" else value - everybody[metric, finding]) * _direction(bounds[metric])
+        group = f"{finding}: {row['group']}" if finding else str(row["group"])
+        made = {str(name): entry for name, entry in row.items()} | {"good": good, "by": f"{finding}{row['by']}"}
+        found.setdefault(group, {})[metric] = made
     return {group: {name: cells[name] for name in chosen} for group, cells in found.items()}
 
 
-def _within_one(metric: str) -> bool:
-    from workbench.audit.definitions import METRICS
-
-    known = METRICS.get(metric)
-    return known is None or (known.bounds[0] >= -1 and known.bounds[1] <= 1)
+def _key(row: Mapping[Any, Any]) -> tuple[str, str]:
+    """Return metric and finding of a row; only audits of several findings have the latter."""
+    return str(row["metric"]), str(row.get("class", ""))
 
 
-def _direction(metric: str) -> float:
+def _direction(metric: Metric) -> float:
     """Return 1 where more is better, −1 where less is, 0 where neither is."""
-    from workbench.audit.definitions import METRICS
-
-    known = METRICS.get(metric)
-    if known is None:
-        return 1.0
-    if math.isnan(known.best):
+    if math.isnan(metric.best) or metric.bounds[0] < metric.best < metric.bounds[1]:
         return 0.0
-    return 1.0 if known.best >= max(known.bounds[0], 0.5) else -1.0
+    return 1.0 if metric.best == metric.bounds[1] else -1.0
 
 
 def _places(cells: Cells, lines: Sequence[Sequence[str]], size: float) -> tuple[list[tuple[float, float]], float]:
@@ -173,7 +172,7 @@ def _draw(ax: Axes, cells: Cells, which: str, lines: Sequence[Sequence[str]], he
     for (group, row), (top, high), name in zip(cells.items(), places, lines, strict=True):
         plainly(ax.annotate("\n".join(name), (0, top + high / 2), xycoords=("axes fraction", "data"),
                             xytext=(-SPACE * POINTS_PER_MM, 0), textcoords="offset points", ha="right", va="center",
-                            size=size, linespacing=1.15, weight="bold" if group == "all" else "normal",
+                            size=size, linespacing=1.15, weight="bold" if group == "all" or group.endswith(": all") else "normal",
                             annotation_clip=False))  # fmt: skip
         for column, cell in enumerate(row.values()):
             ground, ink = _colours(cell, full)
@@ -184,7 +183,7 @@ def _draw(ax: Axes, cells: Cells, which: str, lines: Sequence[Sequence[str]], he
         plainly(ax.annotate("\n".join(head), (column + 0.5, 0), xycoords="data", xytext=(0, 2), textcoords="offset points",
                             ha="center", va="bottom", size=size, linespacing=1.1, annotation_clip=False,
                             rotation=90 if heads.upright else 0))  # fmt: skip
-    _key(ax, which, full, size)
+    _legend(ax, which, full, size)
 
 
 def _colours(cell: dict[str, Any], full: float) -> tuple[Any, str]:
@@ -213,7 +212,7 @@ def _sure(cell: dict[str, Any], which: str) -> bool:
     return which == "gaps" and not cell["note"] and (low > 0 or high < 0)
 
 
-def _key(ax: Axes, which: str, full: float, size: float) -> None:
+def _legend(ax: Axes, which: str, full: float, size: float) -> None:
     """Draw the scale of colours below, with what grey means."""
     from matplotlib.patches import Rectangle
 
