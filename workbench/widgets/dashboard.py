@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,17 +12,16 @@ import anywidget
 import pandas as pd
 import traitlets
 
-from workbench.audit.paper import p_text
 from workbench.errors import InputError, unknown_name
+from workbench.widgets.cells import gap_cell, label_of, reference_of, row_of
 from workbench.widgets.page import source
 from workbench.widgets.scales import of_gaps, of_values
-from workbench.widgets.sentences import isolated, number, sentences, signed
+from workbench.widgets.sentences import sentences
 
 if TYPE_CHECKING:
     from workbench.audit.result import Audit
     from workbench.figures.figure import Figure
 
-OVERALL = "Overall"
 SHOWN = ("values", "gaps")
 
 
@@ -39,11 +37,21 @@ def dashboard(audit: Audit) -> Dashboard:
     Dashboard
         A widget; its `threshold`, `by`, `metric`, `show` and `selected` can be read and set.
 
+    Raises
+    ------
+    InputError : where the audit is not of two classes.
+
     Examples
     --------
     >>> board = audit.dashboard()  # doctest: +SKIP
     >>> board.threshold = 0.3  # doctest: +SKIP
     """
+    if audit.settings["task"] != "binary":
+        message = (
+            f"the dashboard moves the threshold of two classes, and this is a {audit.settings['task']} audit; of several "
+            "classes or findings audit one with positive=…."
+        )
+        raise InputError(message)
     return Dashboard(audit)
 
 
@@ -151,13 +159,13 @@ class Dashboard(anywidget.AnyWidget):
             for row in gaps.to_dict("records"):
                 found.setdefault(row["group"], []).append(row)
             shown = [
-                _row(group, rows, self.by)
-                | {"place": place, "gaps": {row["metric"]: _gap_cell(row) for row in found.get(group, [])}}
+                row_of(group, rows, self.by)
+                | {"place": place, "gaps": {row["metric"]: gap_cell(row) for row in found.get(group, [])}}
                 for place, (group, rows) in enumerate(groups.items())
             ]
             self.view = {
                 "threshold": self.threshold, "by": self.by, "rows": shown, "scales": self._scales, "error": "",
-                "reference": _reference(gaps),
+                "reference": reference_of(gaps),
             }  # fmt: skip
             self._say()
 
@@ -170,7 +178,7 @@ class Dashboard(anywidget.AnyWidget):
         groups = [
             {
                 "group": group,
-                "label": _label(str(group), self.by),
+                "label": label_of(str(group), self.by),
                 "place": places[group],
                 "few": group in few,
                 "fpr": part["fpr"].round(5).tolist(),
@@ -212,58 +220,6 @@ def _about(audit: Audit, partitions: list[str], metrics: list[str]) -> dict[str,
 
 def _rows_of(table: pd.DataFrame, by: str) -> pd.DataFrame:
     return table[(table["by"] == "") | (table["by"] == by)]
-
-
-def _row(group: str, rows: list[dict[Any, Any]], by: str) -> dict[str, Any]:
-    first = rows[0]
-    return {
-        "group": group,
-        "label": _label(group, by),
-        "n": f"{first['n']:,}",
-        "positives": f"{first['positives']:,}",
-        "patients": f"{first['patients']:,}",
-        "few": any(row["note"] for row in rows),
-        "cells": {row["metric"]: _cell(row) for row in rows},
-    }
-
-
-def _cell(cell: dict[Any, Any]) -> dict[str, Any]:
-    ends = {name: _finite(cell[name]) for name in ("value", "low", "high", "band_low", "band_high")}
-    value, low, high = ends["value"], ends["low"], ends["high"]
-    interval = "" if low is None or high is None else f"{number(low)}–{number(high)}"
-    return {**ends, "text": "" if value is None else number(value), "interval": interval, "note": cell["note"]}
-
-
-def _gap_cell(gap: dict[Any, Any]) -> dict[str, Any]:
-    cell = _cell(gap)
-    value, low, high = cell["value"], cell["low"], cell["high"]
-    return cell | {
-        "text": "" if value is None else signed(value),
-        "interval": "" if low is None or high is None else f"{signed(low)} to {signed(high)}",
-        "p": p_text(gap["p"]),
-        "holm": p_text(gap["p_holm"]),
-        "bh": p_text(gap["p_bh"]),
-    }
-
-
-def _reference(gaps: pd.DataFrame) -> str:
-    """Return what the groups shown are held against: ``"rest"``, ``"mean"``, a group, or ``"reference"`` where it varies."""
-    names = list(dict.fromkeys(gaps["reference"]))
-    return isolated(names[0]) if len(names) == 1 else "reference"
-
-
-def _finite(value: Any) -> float | None:
-    """Return a number that JSON knows."""
-    return None if pd.isna(value) or math.isinf(value) else float(value)
-
-
-def _label(group: str, by: str) -> str:
-    """Return a group's name without the attributes' names, which stand in the heading: ``"F · 50–59"``."""
-    if group == "all":
-        return OVERALL
-    pattern = " & ".join(f"{re.escape(name)}=(.*)" for name in by.split(" × "))
-    values = re.fullmatch(pattern, group, re.DOTALL)
-    return " · ".join(map(isolated, values.groups())) if values else group
 
 
 def _capital(name: str) -> str:
