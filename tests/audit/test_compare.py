@@ -74,17 +74,17 @@ def test_pairing_makes_the_interval_narrower_and_unpairing_does_not_know_it():
 
 def test_the_paired_interval_holds_the_true_difference():
     """Truth from a very large sample; 95 % intervals hold it in about 95 of 100."""
-    large = cases(20_000, seed=99)
+    large = cases(10_000, seed=99)
     true = np.subtract(*(
         roc_auc_score(large["truth"], scored(large, strength, strength, jitter=j)["p"]) for strength, j in ((2, 0.5), (1.5, 0))
     ))  # fmt: skip
     inside = 0
-    for trial in range(80):
+    for trial in range(60):
         frame = cases(120, seed=trial)
         first, second = scored(frame), scored(frame, 2, 2, jitter=0.5, seed=trial + 1000)
         got = row(compare(first, second, (), metrics=["AUROC"], replicates=300, seed=trial), "AUROC", "all")
         inside += got["low"] <= true <= got["high"]
-    assert inside / 80 >= 0.88
+    assert inside / 60 >= 0.87
 
 
 def test_who_gains_and_who_loses_is_said():

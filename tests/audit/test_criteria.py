@@ -229,3 +229,18 @@ def test_one_step_replicates_of_calibration_are_near_those_fitted_anew():
         assert np.corrcoef(fitted.ravel(), stepped.ravel())[0, 1] > 0.98
         assert stepped.std(1) == pytest.approx(fitted.std(1), rel=0.1)
         assert stepped.mean(1) == pytest.approx(exact.values[metric.name], abs=0.03)
+
+
+@pytest.mark.filterwarnings("ignore:Left out of some criteria.*sex=-1")
+def test_the_gaps_of_a_published_report_are_reproduced(shared_data):
+    folder = shared_data / "audit_isic_meval"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    report = pd.read_csv(folder / "isic_evaluation_results.csv").set_index("group")["AUROC"]
+    made = wb.Predictions.from_table(
+        folder / "isic_test_results.csv", label="label", score="y_prob", id="image_name", attributes=["sex"]
+    )
+    got = wb.audit.criteria(made, ["sex"], threshold=0.018, replicates=200).table.set_index("criterion")
+    assert got.loc["AUROC gap", "value"] == pytest.approx(abs(report["sex=0"] - report["sex=1"]), abs=1e-9)
+    assert got.loc["worst group", "value"] == pytest.approx(report[["sex=0", "sex=1"]].min(), abs=1e-9)
+    assert got.loc["AUROC gap", "high"] > got.loc["AUROC gap", "value"]

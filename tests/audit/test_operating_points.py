@@ -128,10 +128,10 @@ def test_each_replicate_chooses_anew_on_its_own_patients(scores):
 def test_the_interval_to_expect_holds_the_true_rate():
     """Binormal scores: the true sensitivity of a threshold is known; Youden's sample value flatters, what to expect does not."""
     rng, inside, apparent, expected = np.random.default_rng(0), 0, [], []
-    for trial in range(120):
+    for trial in range(80):
         positive, negative = rng.normal(1, 1, 60), rng.normal(0, 1, 90)
         frame = table(stats.norm.cdf(positive), stats.norm.cdf(negative))
-        found = point(frame, rule="youden", replicates=200, seed=trial)
+        found = point(frame, rule="youden", replicates=128, seed=trial)
         rows = found.table.set_index("metric")
         cut = stats.norm.ppf(rows.loc["threshold", "value"])
         true = stats.norm.sf(cut - 1)
@@ -139,7 +139,7 @@ def test_the_interval_to_expect_holds_the_true_rate():
         worth = rows.loc[["sensitivity", "specificity"]]
         apparent.append(worth["in_sample"].sum() - true - stats.norm.cdf(cut))
         expected.append(worth["value"].sum() - true - stats.norm.cdf(cut))
-    assert inside / 120 > 0.88
+    assert inside / 80 > 0.87
     assert np.mean(apparent) > 0.03
     assert abs(np.mean(expected)) < 0.5 * np.mean(apparent)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numbers
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from workbench.audit.evidence import FEWEST
 from workbench.audit.finding import Finding
 from workbench.errors import InputError, unknown_name
-from workbench.predictions import Predictions
+from workbench.predictions import LABEL, SCORE, WEIGHT, Predictions
+from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,3 +95,36 @@ def refuse_few(counts: Mapping[str, int], where: str) -> None:
                 f"fewer than {FEWEST}. Add images, or choose on a larger set."
             )
             raise InputError(message)
+
+
+def two_classes(given: object, role: str, positive: str | None) -> tuple[Predictions, str]:
+    """Return predictions of two classes, or of one class against all others, and the positive class.
+
+    A finding of a multi-label task is taken out as a task of its own; images on which it is not labelled are left out, and
+    the record of the result says how many.
+
+    Parameters
+    ----------
+    given : what the user gave as `role`.
+    positive : the class, or finding, asked about; None takes the last of two classes.
+
+    Raises
+    ------
+    InputError : where it is no `Predictions`, the task has no classes, or it is not clear which one is meant.
+    """
+    predictions = checked(given, role)
+    if predictions.task not in ("classification", "multilabel"):
+        message = f"{role} is a {predictions.task}, which has no positive class; this question is about two classes."
+        raise InputError(message)
+    positive = positive_class(predictions, positive)
+    if predictions.task == "classification":
+        return predictions, positive
+    known = predictions.table[LABEL + positive].notna()
+    table, other = predictions.table.loc[known].copy(), f"not {positive}"
+    table["label"] = np.where(table[LABEL + positive] == 1, positive, other)
+    table[SCORE + other] = 1 - table[SCORE + positive]
+    kept = ["patient", "label", SCORE + other, SCORE + positive, *predictions.attributes]
+    kept += [WEIGHT] if WEIGHT in table and WEIGHT not in predictions.attributes else []
+    settings = {"finding": positive, "left_out": int((~known).sum())}
+    record = Provenance("finding", settings, digest(table[kept]), {"predictions": predictions.provenance})
+    return Predictions(table[kept], (other, positive), predictions.attributes, record), positive

@@ -12,7 +12,7 @@ import pandas as pd
 
 from workbench import clustered, comparisons
 from workbench.audit import calibration_steps
-from workbench.audit.asked import check_interval, checked, cut, entries, positive_class
+from workbench.audit.asked import check_interval, cut, entries, two_classes
 from workbench.audit.carriers import carriers, steadied
 from workbench.audit.disparities import UNKNOWN, Disparity, equity_scaled, largest_gap, smallest_ratio, worst
 from workbench.audit.finding import Finding
@@ -93,8 +93,7 @@ def criteria(
     >>> found.table.set_index("criterion").loc["equal opportunity", ["value", "group"]].tolist()[1]
     'old=1 < old=0'
     """
-    predictions = checked(predictions, "predictions")
-    positive = positive_class(predictions, positive)
+    predictions, positive = two_classes(predictions, "predictions", positive)
     at, by = Setting(threshold=cut(threshold)), entries(by, needed=True)
     check_interval(level, replicates)
     design = design_of(predictions, by, positive)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit import adjustments
-from workbench.audit.asked import check_interval, checked, cut, entries, positive_class, refuse_few, share
+from workbench.audit.asked import check_interval, cut, entries, refuse_few, share, two_classes
 from workbench.audit.finding import Finding
 from workbench.audit.joint import joint_design, rows_of
 from workbench.audit.thresholds import Rule
@@ -122,8 +122,8 @@ def mitigate(
     >>> bool(gap["first_gap"] > 0.2 and abs(gap["second_gap"]) < 0.1)
     True
     """
-    tuning, test = checked(tuning, "tuning"), checked(test, "test")
-    positive = positive_class(tuning, positive)
+    tuning, positive = two_classes(tuning, "tuning", positive)
+    test, _ = two_classes(test, "test", positive)
     at = cut(threshold)
     _check(method, goal, target, coverage)
     check_interval(level, replicates)

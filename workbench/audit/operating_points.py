@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.audit.asked import check_interval, checked, entries, positive_class, refuse_few, share
+from workbench.audit.asked import check_interval, entries, refuse_few, share, two_classes
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
 from workbench.audit.joint import joint_design
@@ -99,12 +99,11 @@ def operating_point(
     >>> round(point.settings["threshold"], 2)
     0.41
     """
-    tuning = checked(tuning, "tuning")
-    positive = positive_class(tuning, positive)
+    tuning, positive = two_classes(tuning, "tuning", positive)
     chosen_by = _rule(rule, target, cost, prevalence)
     check_interval(level, replicates)
     groups_by = entries(by)
-    parts = {"tuning": tuning} if test is None else {"tuning": tuning, "test": checked(test, "test")}
+    parts = {"tuning": tuning} if test is None else {"tuning": tuning, "test": two_classes(test, "test", positive)[0]}
     design, part = joint_design(parts, groups_by, positive)
     found: list[tuple[str, str, np.ndarray, Choice | None]] = []
     for partition in design.partitions:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench import clustered
-from workbench.audit.asked import checked, cut, entries, positive_class, share
+from workbench.audit.asked import cut, entries, share, two_classes
 from workbench.audit.evidence import FEWEST
 from workbench.audit.finding import Finding
 from workbench.audit.metric import POSITIVES, Setting, metrics_of
@@ -105,8 +105,7 @@ def detectable(
     >>> found.table["reading"].tolist()
     ['absence of evidence', 'absence of evidence']
     """
-    predictions = checked(predictions, "predictions")
-    positive = positive_class(predictions, positive)
+    predictions, positive = two_classes(predictions, "predictions", positive)
     groups_by, chosen, at = entries(by, needed=True), metrics_of(list(metrics)), Setting(threshold=cut(threshold))
     share(gap, "gap", ends=False), share(power, "power", ends=False), share(level, "level", ends=False)
     for metric in chosen:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench.audit.asked import check_interval, checked, cut, positive_class
+from workbench.audit.asked import check_interval, cut, two_classes
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
 from workbench.audit.joint import rows_of
@@ -93,8 +93,7 @@ def along(
     >>> bool(curve.table["value"].iloc[0] > curve.table["value"].iloc[-1] + 0.1)
     True
     """
-    predictions = checked(predictions, "predictions")
-    positive = positive_class(predictions, positive)
+    predictions, positive = two_classes(predictions, "predictions", positive)
     asked, at = metric_of(metric), Setting(threshold=cut(threshold))
     check_interval(level, replicates)
     if not 5 <= points <= 200:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.audit.asked import check_interval, checked, cut, entries, positive_class
+from workbench.audit.asked import check_interval, cut, entries, two_classes
 from workbench.audit.carriers import carriers
 from workbench.audit.finding import Finding
 from workbench.audit.joint import joint_design, rows_of
@@ -96,8 +96,8 @@ def compare(
     >>> wb.audit.compare(old, new, metrics=["AUROC"]).table["verdict"].tolist()
     ['gains']
     """
-    first, second = checked(first, "first"), checked(second, "second")
-    positive = positive_class(first, positive)
+    first, positive = two_classes(first, "first", positive)
+    second, _ = two_classes(second, "second", positive)
     groups_by, chosen = entries(by), metrics_of(list(metrics))
     check_interval(level, replicates)
     cuts = threshold if isinstance(threshold, tuple) else (threshold, threshold)
