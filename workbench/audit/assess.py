@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.audit.asked import check_interval, entries, positive_class, share
+from workbench.audit.asked import check_interval, entries, positive_class, share, whole
 from workbench.audit.choose import INTERVALS
 from workbench.audit.cutting import cut_at
 from workbench.audit.doubts import empty_crossings, no_patients, two_values, unlabelled
@@ -23,6 +23,10 @@ from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from workbench.audit.sample import Design
 
 
 def audit(
@@ -108,7 +112,8 @@ def audit(
     1  sensitivity    1.0  0.981   1.0  400    Wilson
     """
     crossed = entries(by)
-    _check(level, replicates, permutations, enough=enough, fewest=fewest)
+    check_interval(level, replicates, seed)
+    _check(permutations, enough=enough, fewest=fewest)
     if interval not in INTERVALS:
         raise unknown_name("interval", interval, INTERVALS)
     attributes = list(
@@ -133,7 +138,7 @@ def audit(
     found = read(predictions, settings)
     told = [
         *thin_groups(found.table), *unlabelled(predictions, found.designs, positive), *([where.warning] if where.warning else []), *no_patients(predictions),
-        *two_values(predictions, attributes), *empty_crossings(found.designs[0].partitions),
+        *two_values(predictions, attributes, _numbered(predictions, found.designs)), *empty_crossings(found.designs[0].partitions),
     ]  # fmt: skip
     settings |= found.widths
     kept = {name: value for name, value in settings.items() if name != "seed"}
@@ -147,16 +152,21 @@ def audit(
     return Audit(found.table, found.gaps, found.ratios, predictions, settings, tuple(told), provenance)
 
 
-def _check(level: float, replicates: int, permutations: int, *, enough: int, fewest: int) -> None:
-    check_interval(level, replicates)
-    if permutations < 0 or 0 < permutations < 19:
+def _check(permutations: int, *, enough: int, fewest: int) -> None:
+    whole(permutations, "permutations")
+    if 0 < permutations < 19:
         message = (
             f"{permutations} permutations cannot give a p-value of 0.05; take 19 or more (999 is usual), or 0 for none."
         )
         raise InputError(message)
-    if not 1 <= fewest <= enough:
-        message = f"fewest={fewest} and enough={enough} must be 1 or more, and fewest no larger than enough."
+    if whole(enough, "enough", least=1) < whole(fewest, "fewest", least=1):
+        message = f"fewest={fewest} is more than enough={enough}: a number is refused before it is greyed."
         raise InputError(message)
+
+
+def _numbered(predictions: Predictions, designs: list[Design]) -> np.ndarray | None:
+    """Return the number of each image's patient from a design that left no image out."""
+    return next((design.patients for design in designs if len(design.patients) == len(predictions)), None)
 
 
 def _check_task(task: str, given: dict[str, Any]) -> None:
@@ -174,7 +184,7 @@ def _opened(
     source: Predictions | pd.DataFrame | str | Path, attributes: list[str], columns: dict[str, str | None]
 ) -> Predictions:
     """Take predictions as they are, open a folder of saved ones, or read a table by the columns named."""
-    if not isinstance(source, pd.DataFrame | Predictions) and Path(source).is_dir():
+    if isinstance(source, str | Path) and Path(source).is_dir():
         source = Predictions.load(source)
     if isinstance(source, Predictions):
         given = [name for name, column in columns.items() if column is not None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,7 +95,7 @@ class Pulls:
     rows: int
     even: bool
 
-    @property
+    @cached_property
     def patients(self) -> int:
         """Number of patients with a row."""
         return int(np.count_nonzero(self.held.sum(0)))

@@ -23,14 +23,15 @@ FIXED = ("sex", "gender", "race", "ethnic", "birth")
 NEARLY_ALL, PATIENTS = 0.95, 20
 
 
-def two_values(predictions: Predictions, attributes: Sequence[str]) -> list[str]:
+def two_values(predictions: Predictions, attributes: Sequence[str], who: np.ndarray | None = None) -> list[str]:
     """Name patients with two values of an attribute that a patient has once.
 
     Such are attributes named after sex, gender, race, ethnicity or birth, and any in words of which at least 95 % of 20
-    or more patients with several images have one value.
+    or more patients with several images have one value. `who` numbers each image's patient, where that is known already.
     """
-    who, patients = pd.factorize(predictions.table["patient"])
-    if len(patients) == len(who):
+    who = pd.factorize(predictions.table["patient"])[0] if who is None else who
+    patients = int(who.max()) + 1
+    if patients == len(who):
         return []
     said = []
     for name in attributes:
@@ -38,15 +39,16 @@ def two_values(predictions: Predictions, attributes: Sequence[str]) -> list[str]
         value, _ = pd.factorize(column)
         known = value >= 0
         pairs = np.unique(who[known] * (value.max(initial=0) + 1) + value[known])
-        values = np.bincount(pairs // (value.max(initial=0) + 1), minlength=len(patients))
-        several = int((np.bincount(who[known], minlength=len(patients)) > 1).sum())
+        values = np.bincount(pairs // (value.max(initial=0) + 1), minlength=patients)
+        several = int((np.bincount(who[known], minlength=patients) > 1).sum())
         different = int((values > 1).sum())
         named = any(word in name.casefold() for word in FIXED)
         words = not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
         alike = several >= PATIENTS and different <= (1 - NEARLY_ALL) * several
         if different and (named or (words and alike)):
-            patient = min(patients[values > 1])
-            held = ", ".join(sorted({str(one) for one in column[known & (who == patients.get_loc(patient))]}))
+            mine = who == np.flatnonzero(values > 1)[0]
+            patient = predictions.patients[mine][0]
+            held = ", ".join(sorted({str(one) for one in column[known & mine]}))
             others = f" ({different - 1} more patients have two)" if different > 1 else ""
             said.append(
                 f"Patient {patient!r} has two values of {name!r}: {held}{others}; each image was counted in the group it "

@@ -134,9 +134,12 @@ class Estimates:
 
     def _made(self, name: str, side: int, place: int) -> Closed | None:
         """Return the formula of a number, where there is one."""
+        at = self.places[place]
+        if side == REST and len(self.design.partitions[at.partition].names) == 2:
+            # The rest of one of two groups is the other.
+            return self._closed(name, GROUP, place + 1 - 2 * at.code)
         metric = next(one for one in self.reading.metrics if one.name == name)
         if metric.share is not None and (self.reading.setting.prevalence is None or len(metric.arms) == 1):
-            at = self.places[place]
             return closed_forms.share(self.shares(metric, at.partition), side, at.code)
         if name == "AUROC" and self.design.truth.dtype == np.bool_:
             found = self._pulls(side, place)
@@ -144,10 +147,8 @@ class Estimates:
         return None
 
     def _pulls(self, side: int, place: int) -> closed_forms.Pulls | None:
-        rows, design = self.roster.rising(side, place), self.design
-        return closed_forms.pulls(
-            design.scores[rows], design.truth[rows], patients=design.patients[rows], weights=design.weights[rows]
-        )
+        scores, truth, patients, weights = self.roster.rising(side, place)
+        return closed_forms.pulls(scores, truth, patients=patients, weights=weights)
 
     def _left_out(self, metric: Metric, side: int, place: int) -> np.ndarray:
         """Return the number without each block of patients; blocks that have no row in it leave it as it is."""

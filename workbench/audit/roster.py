@@ -78,9 +78,22 @@ class Roster:
         """Return the rows of a group, or of its rest."""
         return np.flatnonzero(self._inside(side, place))
 
-    def rising(self, side: int, place: int) -> np.ndarray:
-        """Return the rows of a group, or of its rest, by rising score."""
-        return np.asarray(self.order[self._inside(side, place)[self.order]])
+    def rising(self, side: int, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return scores, truth, patients and weights of a group, or of its rest, by rising score."""
+        at = self.places[place]
+        inside = self._ordered_codes[at.partition] == at.code
+        chosen = np.flatnonzero(inside if side == GROUP else ~inside)
+        scores, truth, patients, weights = (one[chosen] for one in self._ordered)
+        return scores, truth, patients, weights
+
+    @cached_property
+    def _ordered(self) -> list[np.ndarray]:
+        design = self.design
+        return [one[self.order] for one in (design.scores, design.truth, design.patients, design.weights)]
+
+    @cached_property
+    def _ordered_codes(self) -> list[np.ndarray]:
+        return [partition.codes[self.order] for partition in self.design.partitions]
 
     def split(self, place: int) -> bool:
         """Whether some patient has images in this group's partition under more than one group."""
