@@ -79,7 +79,7 @@ def areas(scores: np.ndarray, truth: np.ndarray, patients: np.ndarray | None = N
     alone = len(scores) == 1 and patients is None and not np.isnan(scores).any()
     if alone:
         return _one(scores[0], truth)
-    who = np.arange(len(truth)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    who = np.arange(len(truth)) if patients is None else _numbered(np.asarray(patients))
     arms = [_arm(row, truth, who) for row in scores]
     values = np.array([arm.value for arm in arms])
     covariance = np.array([[_covariance(first, second) for second in arms] for first in arms])
@@ -105,18 +105,25 @@ def placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _merged(both: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Placements of m positives in order and, after them, the negatives in order: a stable sort merges the two runs."""
+    """Placements of m positives in order and, after them, the negatives in order."""
     positive, negative = both[:m], both[m:]
-    is_negative = np.argsort(both, kind="stable") >= m
-    # Equal scores stand positives first, so these are the negatives strictly below and the positives at or below.
-    below = np.flatnonzero(~is_negative)
-    below -= np.arange(m)
-    passed = np.flatnonzero(is_negative)
-    passed -= np.arange(len(negative))
+    below, reached = _passed(both, m)
     if len(negative) and (negative[np.minimum(below, len(negative) - 1)] == positive).any():
-        half = (below + np.searchsorted(negative, positive, "right")) / 2
-        return half, m - (passed + np.searchsorted(positive, negative, "left")) / 2
-    return below.astype(np.float64), np.subtract(m, passed, dtype=np.float64)
+        beaten, up_to = _passed(np.concatenate([negative, positive]), len(negative))
+        return (below + up_to) / 2, m - (reached + beaten) / 2
+    return below.astype(np.float64), np.subtract(m, reached, dtype=np.float64)
+
+
+def _passed(both: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """Count, for each of the first m, the others strictly below; for each of the others, the first at or below.
+
+    Both runs are in order, and a stable sort merges them in linear time, with the first before equal others.
+    """
+    is_other = np.argsort(both, kind="stable") >= m
+    below, reached = np.flatnonzero(~is_other), np.flatnonzero(is_other)
+    below -= np.arange(m)
+    reached -= np.arange(len(both) - m)
+    return below, reached
 
 
 def _one(scores: np.ndarray, truth: np.ndarray) -> Areas:
@@ -137,6 +144,18 @@ def _one(scores: np.ndarray, truth: np.ndarray) -> Areas:
         below -= value * m
         variance = float(above @ above) / (m - 1) / m / n**2 + float(below @ below) / (n - 1) / n / m**2
     return Areas(np.array([value]), np.array([[variance]]), effective, clustered=False)
+
+
+def _numbered(patients: np.ndarray) -> np.ndarray:
+    """Number patients from 0; small whole numbers stay as they are, with gaps where somebody is missing."""
+    if (
+        np.issubdtype(patients.dtype, np.integer)
+        and len(patients)
+        and patients.min() >= 0
+        and patients.max() < 4 * len(patients)
+    ):
+        return patients
+    return np.unique(patients, return_inverse=True)[1]
 
 
 @dataclass(frozen=True, eq=False)
