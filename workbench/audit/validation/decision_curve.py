@@ -88,7 +88,7 @@ def decision_curve(
     0        0.1  0.161      0.143
     1        0.3  0.085     -0.102
     """
-    check_interval(level, replicates)
+    check_interval(level, replicates, seed)
     points = _points(thresholds, prevalence)
     models = _opened(predictions, Columns(label, None, patient, id), score)
     first = next(iter(models.values()))

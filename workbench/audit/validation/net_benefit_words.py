@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Beyond these a threshold on the score no longer is a threshold probability: risks are off by a quarter, or too extreme.
 SLOPES, RATIOS = (0.8, 1.25), (0.8, 1.25)
+ROUNDING = 1e-12
 
 
 def uncalibrated(calibration: pd.DataFrame) -> list[str]:
@@ -46,7 +47,7 @@ def sentences(table: pd.DataFrame, differences: pd.DataFrame, level: float) -> l
     everybody = table[table["group"] == ALL]
     for name in dict.fromkeys(everybody["model"]):
         rows = everybody[everybody["model"] == name].reset_index(drop=True)
-        better, sure = rows[rows["gain"] > 0]["threshold"], rows[rows["gain_low"] > 0]["threshold"]
+        better, sure = rows[rows["gain"] > ROUNDING]["threshold"], rows[rows["gain_low"] > ROUNDING]["threshold"]
         if better.empty:
             said.append(f"At no threshold was the net benefit of {name} above that of treating all or none.")
             continue
@@ -65,7 +66,8 @@ def sentences(table: pd.DataFrame, differences: pd.DataFrame, level: float) -> l
         rows = pairs[pairs["reference"] == other]
         points = rows["threshold"].to_numpy()
         above, below = (
-            _ranges(rows.loc[mask, "threshold"].to_numpy(), points) for mask in (rows["low"] > 0, rows["high"] < 0)
+            _ranges(rows.loc[mask, "threshold"].to_numpy(), points)
+            for mask in (rows["low"] > ROUNDING, rows["high"] < -ROUNDING)
         )
         where = [f"above that of {other} at {above}"] if above else []
         where += [f"below it at {below}" if above else f"below that of {other} at {below}"] if below else []

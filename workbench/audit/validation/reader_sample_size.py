@@ -115,7 +115,7 @@ def reader_sample_size(
     return told(
         "reader_sample_size", "Size of a reader study", table, tables={"power": pd.DataFrame(grid)},
         sentences=_sentences(table, difference, power, alpha, margin), said=said, settings=settings, parents=parents,
-        methods=_methods(random_readers=random_readers),
+        methods=_methods(random_readers=random_readers, shape="F" if margin is None else "t"),
     )  # fmt: skip
 
 
@@ -138,9 +138,9 @@ def _sentences(table: pd.DataFrame, difference: float, power: float, alpha: floa
     ]
 
 
-def _methods(*, random_readers: bool) -> list[str]:
+def _methods(*, random_readers: bool, shape: str) -> list[str]:
     who = "random readers and cases" if random_readers else "these readers and random cases"
     return [
         f"Power was computed for a fully crossed study with {who} from Obuchowski and Rockette's variance components, the "
-        "non-central F distribution and Hillis' degrees of freedom (Hillis, Obuchowski & Berbaum 2011)."
+        f"non-central {shape} distribution and Hillis' degrees of freedom (Hillis, Obuchowski & Berbaum 2011)."
     ]

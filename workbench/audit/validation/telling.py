@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,17 @@ def told(
 
 def check_level(level: float) -> None:
     """Refuse a confidence that is none."""
-    if not 0.5 <= level <= 0.999:
-        message = f"level {level} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
+    number = isinstance(level, numbers.Real)
+    if not number or not 0.5 <= level <= 0.999:
+        message = f"level {level!r} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
         raise InputError(message)
 
 
 def check_between(value: float, least: float, most: float, name: str) -> None:
     """Refuse a number out of its range."""
-    if not least <= value <= most:
-        message = f"{name}={value} must lie in {least:g}–{most:g}."
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not least <= value <= most:
+        message = f"{name}={value!r} must be a number and lie in {least:g}–{most:g}."
         raise InputError(message)
 
 
