@@ -18,7 +18,7 @@ class Rows(NamedTuple):
     Parameters
     ----------
     patients, truth, weights : int32, bool and float64 ``(m,)``.
-    places : a row's group in every partition ``(m, K)``, or its step of the curve ``(m,)``.
+    places : a row's group in every partition ``(m, K)``, its score ``(m,)``, or its step of the curve ``(m,)``.
     """
 
     patients: np.ndarray
@@ -121,55 +121,71 @@ def climb(packed: np.ndarray, rows: Rows, lane: int, found: np.ndarray, wrong: n
 
 
 @compiled
-def totals(packed: np.ndarray, rows: Rows) -> np.ndarray:
-    """Return the weight of all negatives and of all positives, ``(2, 64)``."""
+def totals(packed: np.ndarray, rows: Rows, chosen: np.ndarray) -> np.ndarray:
+    """Return the weight of all negatives and of all positives among the rows chosen, ``(2, 64)``."""
     sums = np.zeros((2, LANES))
-    for row in range(len(rows.patients)):
-        _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
+    for row in range(len(chosen)):
+        if chosen[row]:
+            _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
     return sums
 
 
 @compiled
-def precision_along(packed: np.ndarray, rows: Rows, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def precision_along(
+    packed: np.ndarray, rows: Rows, chosen: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Sum over steps of (rise in positives) × (share of positives so far), rows going down from the highest score.
 
     `scale` is ``(2, 64)``: what a negative and a positive count in the share. Returns the sum and the weight of positives.
     """
     sums, before, area = np.zeros((2, LANES)), np.zeros(LANES), np.zeros(LANES)
-    rises = False
-    for row in range(len(rows.patients)):
-        _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
-        rises |= rows.truth[row]
-        if rises and (row + 1 == len(rows.patients) or rows.places[row + 1] != rows.places[row]):
+    score, rises = np.inf, False
+    for row in range(len(chosen) + 1):
+        if row < len(chosen) and not chosen[row]:
+            continue
+        if rises and (row == len(chosen) or rows.places[row] != score):
             for lane in range(LANES):
                 wrong, found = sums[0, lane] * scale[0, lane], sums[1, lane] * scale[1, lane]
                 # Where there is nobody yet, 0 / 1 is the share.
                 area[lane] += (sums[1, lane] - before[lane]) * (found / (found + wrong + (found + wrong == 0)))
                 before[lane] = sums[1, lane]
             rises = False
+        if row < len(chosen):
+            score, rises = rows.places[row], rises or rows.truth[row]
+            _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
     return area, sums[1]
 
 
 @compiled
-def while_wrong(packed: np.ndarray, rows: Rows, most: np.ndarray) -> np.ndarray:
+def while_wrong(packed: np.ndarray, rows: Rows, chosen: np.ndarray, most: np.ndarray) -> np.ndarray:
     """Return the weight of positives found at the last step at which no more than `most` negatives are, ``(64,)``."""
     sums, kept = np.zeros((2, LANES)), np.zeros(LANES)
-    for row in range(len(rows.patients)):
-        _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
-        if row + 1 == len(rows.patients) or rows.places[row + 1] != rows.places[row]:
+    score = np.inf
+    for row in range(len(chosen) + 1):
+        if row < len(chosen) and not chosen[row]:
+            continue
+        if row == len(chosen) or rows.places[row] != score:
             for lane in range(LANES):
                 kept[lane] = sums[1, lane] if sums[0, lane] <= most[lane] else kept[lane]
+        if row < len(chosen):
+            score = rows.places[row]
+            _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
     return kept
 
 
 @compiled
-def until_found(packed: np.ndarray, rows: Rows, least: np.ndarray) -> np.ndarray:
+def until_found(packed: np.ndarray, rows: Rows, chosen: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Return the weight of negatives at the first step at which at least `least` positives are found, ``(64,)``."""
-    sums, kept = np.zeros((2, LANES)), np.where(least <= 0, 0.0, np.inf)
-    for row in range(len(rows.patients)):
-        _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
-        if row + 1 == len(rows.patients) or rows.places[row + 1] != rows.places[row]:
+    sums, kept = np.zeros((2, LANES)), np.full(LANES, np.inf)
+    score = np.inf
+    for row in range(len(chosen) + 1):
+        if row < len(chosen) and not chosen[row]:
+            continue
+        if row == len(chosen) or rows.places[row] != score:
             for lane in range(LANES):
                 reached = sums[0, lane] if sums[1, lane] >= least[lane] else np.inf
                 kept[lane] = min(kept[lane], reached)
+        if row < len(chosen):
+            score = rows.places[row]
+            _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
     return kept

@@ -121,13 +121,13 @@ class Prepared:
         ])  # fmt: skip
 
     def sides(self, order: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yield every group (side 0) and its rest (1) that has rows: side, the group's number, the rows in `order`."""
+        """Yield every group (side 0) and its rest (1) that has rows: side, the group's number, which of `order` they are."""
         for partition, start in zip(self.design.partitions, self.overlaps.starts, strict=False):
             codes = partition.codes[order]
             for code in range(len(partition.names)):
                 for side, chosen in enumerate((codes == code, codes != code)):
                     if chosen.any():
-                        yield side, int(start) + code, order[chosen]
+                        yield side, int(start) + code, chosen
 
     @cached_property
     def by_score(self) -> np.ndarray:

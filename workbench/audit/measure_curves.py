@@ -73,33 +73,46 @@ def _areas(prepared: Prepared) -> np.ndarray:
 
 
 def _along(prepared: Prepared, metric: Metric, setting: Setting) -> np.ndarray:
-    """Values of any function of the curve: group by group, a few replicates of all steps at a time."""
+    """Values of any function of the curve, group by group."""
     from workbench.audit import curve_kernels
 
     design, of_curve = prepared.design, metric.of_curve
     assert of_curve is not None
     read = READ.get(of_curve)
+    down = prepared.by_score[::-1]
+    rows = curve_kernels.Rows(
+        design.patients[down].astype(np.int32), design.truth[down], design.weights[down], design.scores[down]
+    )
     wanted = 1 + prepared.replicates
     found = np.full((2, int(prepared.overlaps.starts[-1]), wanted), np.nan)
 
     def tell(blocks: range) -> None:
         drawn = [packed_weights(prepared.patients, prepared.seed, block) for block in blocks]
-        for side, group, down in prepared.sides(prepared.by_score[::-1]):
-            steps = _steps(design.scores[down], design.truth[down])
-            rows = curve_kernels.Rows(
-                design.patients[down].astype(np.int32), design.truth[down], design.weights[down], steps
-            )
+        for side, group, chosen in prepared.sides(down):
+            own = rows if read else _with_steps(rows, chosen)
             for block, packed in zip(blocks, drawn, strict=True):
                 lanes = min(LANES, wanted - block * LANES)
-                told = (
-                    read(packed, rows, setting)
-                    if read
-                    else _by_steps(packed, rows, lanes, lambda found, wrong: of_curve(found, wrong, setting))
-                )
+                if read:
+                    told = read(packed, own, chosen, setting)
+                else:
+                    told = _by_steps(packed, own, lanes, lambda found, wrong: of_curve(found, wrong, setting))
                 found[side, group, block * LANES :][:lanes] = told[:lanes]
 
     in_threads(tell, runs_of(prepared.replicates, prepared.patients, prepared.threads), prepared.threads)
     return found
+
+
+def _with_steps(rows: Rows, chosen: np.ndarray) -> Rows:
+    """Take the rows chosen, and number the steps of their curve from 1 on.
+
+    Distinct scores that only negatives have, one after the other, make one step: the points between lie on a line.
+    """
+    patients, truth, weights, scores = (column[chosen] for column in rows)
+    new = np.concatenate([[True], scores[1:] != scores[:-1]])
+    starts = np.flatnonzero(new)
+    negative = ~np.logical_or.reduceat(truth, starts)
+    new[starts[1:][negative[1:] & negative[:-1]]] = False
+    return type(rows)(patients, truth, weights, np.cumsum(new, dtype=np.int32))
 
 
 def _by_steps(packed: np.ndarray, rows: Rows, lanes: int, of_curve: Callable[..., np.ndarray]) -> np.ndarray:
@@ -116,29 +129,29 @@ def _by_steps(packed: np.ndarray, rows: Rows, lanes: int, of_curve: Callable[...
     return np.concatenate(told)
 
 
-def _average_precision(packed: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
+def _average_precision(packed: np.ndarray, rows: Rows, chosen: np.ndarray, setting: Setting) -> np.ndarray:
     from workbench.audit import curve_kernels
 
     scale = np.ones((2, LANES))
     if setting.prevalence is not None:
-        negatives, positives = curve_kernels.totals(packed, rows)
+        negatives, positives = curve_kernels.totals(packed, rows, chosen)
         scale = np.stack([_over(1 - setting.prevalence, negatives), _over(setting.prevalence, positives)])
-    return _over(*curve_kernels.precision_along(packed, rows, scale))
+    return _over(*curve_kernels.precision_along(packed, rows, chosen, scale))
 
 
-def _sensitivity_at_specificity(packed: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
+def _sensitivity_at_specificity(packed: np.ndarray, rows: Rows, chosen: np.ndarray, setting: Setting) -> np.ndarray:
     from workbench.audit import curve_kernels
 
-    negatives, positives = curve_kernels.totals(packed, rows)
-    kept = curve_kernels.while_wrong(packed, rows, (1 - setting.specificity + TOLERANCE) * negatives)
+    negatives, positives = curve_kernels.totals(packed, rows, chosen)
+    kept = curve_kernels.while_wrong(packed, rows, chosen, (1 - setting.specificity + TOLERANCE) * negatives)
     return np.where(negatives > 0, _over(kept, positives), np.nan)
 
 
-def _specificity_at_sensitivity(packed: np.ndarray, rows: Rows, setting: Setting) -> np.ndarray:
+def _specificity_at_sensitivity(packed: np.ndarray, rows: Rows, chosen: np.ndarray, setting: Setting) -> np.ndarray:
     from workbench.audit import curve_kernels
 
-    negatives, positives = curve_kernels.totals(packed, rows)
-    kept = curve_kernels.until_found(packed, rows, (setting.sensitivity - TOLERANCE) * positives)
+    negatives, positives = curve_kernels.totals(packed, rows, chosen)
+    kept = curve_kernels.until_found(packed, rows, chosen, (setting.sensitivity - TOLERANCE) * positives)
     return np.where(positives > 0, 1 - _over(kept, negatives), np.nan)
 
 
@@ -147,20 +160,8 @@ def _over(part: np.ndarray | float, whole: np.ndarray) -> np.ndarray:
 
 
 # The same as their definitions, read on the way along the curve.
-READ: dict[object, Callable[[np.ndarray, Rows, Setting], np.ndarray]] = {
+READ: dict[object, Callable[[np.ndarray, Rows, np.ndarray, Setting], np.ndarray]] = {
     average_precision: _average_precision,
     sensitivity_at_specificity: _sensitivity_at_specificity,
     specificity_at_sensitivity: _specificity_at_sensitivity,
 }
-
-
-def _steps(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Number the steps of the curve from 1 on, for rows of falling score.
-
-    Distinct scores that only negatives have, one after the other, make one step: the points between lie on a line.
-    """
-    new = np.concatenate([[True], scores[1:] != scores[:-1]])
-    starts = np.flatnonzero(new)
-    negative = ~np.logical_or.reduceat(truth, starts)
-    new[starts[1:][negative[1:] & negative[:-1]]] = False
-    return np.cumsum(new, dtype=np.int32)

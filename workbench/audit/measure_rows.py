@@ -27,7 +27,8 @@ def values(prepared: Prepared, metric: Metric, setting: Setting) -> np.ndarray:
 
     def tell(blocks: range) -> None:
         weights = [packed_weights(prepared.patients, prepared.seed, block) for block in blocks]
-        for side, group, rows in prepared.sides(prepared.by_patient):
+        for side, group, chosen in prepared.sides(prepared.by_patient):
+            rows = prepared.by_patient[chosen]
             truth, scores, own = design.truth[rows], design.scores[rows], design.weights[rows]
             patients = design.patients[rows].astype(np.int32)
             lanes = int(np.clip(AT_ONCE // len(rows), 1, LANES))
