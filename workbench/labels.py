@@ -88,7 +88,8 @@ def label_text(series: pd.Series, *, where: str = "the table", first_row: int = 
 
     Raises
     ------
-    InputError : where a label is missing, a fraction, or numbers and words are mixed; it names column and rows.
+    InputError : where a label is missing, a fraction, numbers and words are mixed, or a word is spelled in two ways; it names
+        column and rows.
     """
     column = f"{where}, column {str(series.name)!r}"
     values = series.to_numpy(dtype=object)
@@ -111,6 +112,7 @@ def label_text(series: pd.Series, *, where: str = "the table", first_row: int = 
         )
         raise InputError(message)
     if words:
+        _refuse_spellings(text, words, column, first_row)
         return pd.Series(text, index=series.index, name=series.name, dtype=object)
     for position, value in enumerate(text):
         number_value = numbers[value]
@@ -122,6 +124,19 @@ def label_text(series: pd.Series, *, where: str = "the table", first_row: int = 
             raise InputError(message)
     whole = {value: str(int(number)) for value, number in numbers.items() if number is not None}
     return pd.Series([whole[value] for value in text], index=series.index, name=series.name, dtype=object)
+
+
+def _refuse_spellings(text: list[str], words: set[str], column: str, first_row: int) -> None:
+    """Refuse words that differ in nothing but capitals: they would count as two classes."""
+    seen: dict[str, str] = {}
+    for word in sorted(words):
+        other = seen.setdefault(word.casefold(), word)
+        if other != word:
+            message = (
+                f"{column} spells one class in two ways: {other!r} in row {first_row + text.index(other)}, {word!r} in row "
+                f"{first_row + text.index(word)}. Use one spelling for each class."
+            )
+            raise InputError(message)
 
 
 def _rank(name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def classification(sheet: Spreadsheet, label: object, score: Columns, classes: S
     column = _one(sheet, label, "label", "classification")
     labels = label_text(sheet.column(column, "label"), where=sheet.name, first_row=sheet.first_row)
     order = _order(sheet, labels, column, classes)
-    columns = _score_columns(sheet, score, order)
+    columns = _score_columns(sheet, score, order, labels)
     found = {name: _probabilities(sheet, given) for name, given in columns.items()}
     if len(found) == 1:
         found = {order[0]: 1 - found[order[1]], order[1]: found[order[1]]}
@@ -189,7 +190,7 @@ def _order(sheet: Spreadsheet, labels: pd.Series, column: str, classes: Sequence
     return order
 
 
-def _score_columns(sheet: Spreadsheet, score: Columns, order: tuple[str, ...]) -> dict[str, str]:
+def _score_columns(sheet: Spreadsheet, score: Columns, order: tuple[str, ...], labels: pd.Series) -> dict[str, str]:
     """Return class → column; one column alone is that of the positive class of two."""
     if isinstance(score, str):
         columns = {order[-1]: score}
@@ -202,11 +203,17 @@ def _score_columns(sheet: Spreadsheet, score: Columns, order: tuple[str, ...]) -
         columns = dict(zip(order, score, strict=False)) if len(score) == len(order) else {}
     one_will_do = len(order) == 2 and set(columns) == {order[-1]}
     if set(columns) != set(order) and not one_will_do:
+        counts = labels.value_counts()
+        listed = ", ".join(f"{name} ({counts.get(name, 0)} rows)" for name in order[:6])
+        rarest = min(order, key=lambda name: (counts.get(name, 0), name))
         message = (
-            f"{sheet.name} has {len(order)} classes ({', '.join(order)}), and score names "
-            f"{1 if isinstance(score, str) else len(score)} column(s): give one for each, "
-            "score={" + ", ".join(f"{name!r}: …" for name in order) + "}."
+            f"{sheet.name}, column {str(labels.name)!r} has {len(order)} classes: {listed}{', …' if len(order) > 6 else ''}; and score names "
+            f"{1 if isinstance(score, str) else len(score)} column(s). Give one for each, "
+            "score={" + ", ".join(f"{name!r}: …" for name in order[:6]) + "}."
         )
+        if len(order) > 2 and counts.get(rarest, 0):
+            row = sheet.first_row + int(np.flatnonzero((labels == rarest).to_numpy())[0])
+            message += f" If there should be two: {rarest!r} stands first in row {row}."
         raise InputError(message)
     for column in columns.values():
         sheet.column(column, "score")
@@ -223,10 +230,20 @@ def _numbers(sheet: Spreadsheet, column: str, role: str, *, empty: bool = False)
         more = f" So are {len(broken) - 1} other rows." if len(broken) > 1 else ""
         cell = given.iloc[broken[0]]
         problem = f"the {role} is missing" if missing[broken[0]] else f"the {role} {_said(cell)} is not a finite number"
-        mend = "leave the cell empty where it cannot be told." if empty else "fill it in, or leave the row out."
-        message = f"{sheet.cell(broken[0], column)}: {problem}; {mend}{more}"
+        mend = "leave the cell empty where it cannot be told" if empty else "fill it in, or leave the row out"
+        message = f"{sheet.cell(broken[0], column)}: {problem}; {_written(cell) or mend}.{more}"
         raise InputError(message)
     return values
+
+
+def _written(cell: object) -> str:
+    """Say how a number is to be written, where a cell holds one with a comma or in per cent; else nothing."""
+    text = cell.strip() if isinstance(cell, str) else ""
+    try:
+        number = float(text.replace(",", ".").removesuffix("%")) / (100 if "%" in text else 1)
+    except ValueError:
+        return ""
+    return f"write it as {number:g}" if math.isfinite(number) else ""
 
 
 def _probabilities(sheet: Spreadsheet, column: str) -> np.ndarray:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +14,15 @@ from workbench.errors import FileError, InputError, unknown_name
 
 EXCEL = (".xlsx", ".xlsm")
 TEXT = (".csv", ".tsv", ".txt")
+# A cell that holds nothing but a number with a comma: 0,35
+DECIMAL_COMMA = re.compile(r"(?:^|[;\t])\s*-?\d+,\d+\s*(?:[;\t]|$)", re.MULTILINE)
+# Cells that stand for nothing, in columns that are not kept letter by letter.
+NOTHING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+# Characters of a file that tell how it writes numbers.
+SAMPLE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +41,19 @@ class Spreadsheet:
     first_row: int
 
     def column(self, name: str, role: str) -> pd.Series:
-        """Return a column, or raise InputError that offers the nearest name there is."""
+        """Return a column, or raise InputError that offers the nearest name there is, or says that two have this name."""
         if name not in self.frame.columns:
             kind = f"{self.name}: {role} column"
             raise unknown_name(kind, name, map(str, self.frame.columns))
-        return self.frame[name]
+        found: Any = self.frame[name]
+        if isinstance(found, pd.DataFrame):
+            places = [str(place + 1) for place, one in enumerate(self.frame.columns) if one == name]
+            message = (
+                f"{self.name} has {len(places)} columns called {name!r} (columns {' and '.join(places)}), and which of them is the "
+                f"{role} cannot be told; rename one."
+            )
+            raise InputError(message)
+        return pd.Series(found)
 
     def others(self, used: set[str | None]) -> list[str]:
         """Name the columns that are not in `used`, without the row numbers that pandas writes and nobody named."""
@@ -51,13 +71,23 @@ def read_spreadsheet(source: str | Path | pd.DataFrame, *, text: tuple[str, ...]
     Parameters
     ----------
     source : path of a ``.csv``, ``.tsv``, ``.xlsx`` or ``.parquet`` file, or a DataFrame.
-    text : columns to keep letter by letter, such as patient ids (``007`` stays ``007``).
+    text : columns to keep letter by letter, such as patient ids (``007`` stays ``007``, ``NA`` stays ``NA``).
+
+    Returns
+    -------
+    Spreadsheet
+        Rows that are empty throughout are left out at the end of a file, and stay elsewhere so that row numbers are those
+        of the file.
 
     Raises
     ------
     FileError : where the file is missing, damaged, a pickle or of another kind.
-    InputError : where the table has no rows.
+    InputError : where the table has no rows, or is none.
     """
+    given: Any = source
+    if not isinstance(given, pd.DataFrame | str | Path):
+        message = f"a value of type {type(source).__name__} is no table; give the path of a CSV, Excel or Parquet file, or a DataFrame."
+        raise InputError(message)
     if isinstance(source, pd.DataFrame):
         named = source.reset_index() if any(source.index.names) else source.reset_index(drop=True)
         sheet = Spreadsheet(named, "the table", 0)
@@ -82,8 +112,11 @@ def _read(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
         if kind == ".parquet":
             return pd.read_parquet(path).reset_index(drop=True)
         if kind in EXCEL:
-            return pd.read_excel(path, dtype=dict.fromkeys(text, str))
-        return _read_text(path, text)
+            return _tidy(pd.read_excel, path, text, {})
+        return _tidy(pd.read_csv, path, text, _dialect(path))
+    except pd.errors.ParserWarning as error:
+        message = f"{path}: its rows have more cells than its header has names; name every column in the first row."
+        raise FileError(message) from error
     except (
         UnicodeDecodeError,
         pd.errors.ParserError,
@@ -96,12 +129,39 @@ def _read(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
         raise FileError(message) from error
 
 
-def _read_text(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
-    """Read separated text; a European spreadsheet writes ``;`` between columns and a comma in its numbers."""
+def _dialect(path: Path) -> dict[str, Any]:
+    """Tell what stands between columns, and in numbers: a European spreadsheet writes ``;`` and a comma."""
     with path.open(encoding="utf-8-sig") as stream:
-        header = stream.readline()
-    separator = max((",", ";", "\t"), key=header.count)
-    decimal = "," if separator == ";" else "."
-    types = dict.fromkeys(text, str)
-    # An id or a patient called "NA" is a name; what is empty is missing all the same.
-    return pd.read_csv(path, sep=separator, decimal=decimal, dtype=types, encoding="utf-8-sig", low_memory=False)
+        sample = stream.read(SAMPLE)
+    separator = max((",", ";", "\t"), key=sample.partition("\n")[0].count)
+    comma = separator != "," and DECIMAL_COMMA.search(sample)
+    return {
+        "sep": separator, "decimal": "," if comma else ".", "encoding": "utf-8-sig", "low_memory": False,
+        "skip_blank_lines": False, "index_col": False,
+    }  # fmt: skip
+
+
+def _tidy(read: Any, path: Path, text: tuple[str, ...], dialect: dict[str, Any]) -> pd.DataFrame:
+    """Read a file with the names of its columns as they stand there, twice if they do, and without empty rows at its end."""
+    head = read(path, header=None, nrows=1, dtype=str, keep_default_na=False, **dialect)
+    if head.empty:
+        message = "it has no header"
+        raise ValueError(message)
+    written = [str(name) or f"Unnamed: {place}" for place, name in enumerate(head.iloc[0])]
+    names = [name.strip() for name in written]
+    exact = {name for name in written if name.strip() in text}
+    # An id or a patient called "NA" or "None" is a name.
+    nothing = {name: [""] if name in exact else list(NOTHING) for name in written}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame: pd.DataFrame = read(
+            path, header=0, dtype=dict.fromkeys(exact, str), keep_default_na=False, na_values=nothing, **dialect
+        )
+    frame.columns = pd.Index(names)
+    for place, name in enumerate(written):
+        if name in exact:
+            frame.isetitem(place, frame.iloc[:, place].where(lambda cells: cells.str.strip() != "").array)
+    filled = len(frame)
+    while filled and frame.iloc[filled - 1].isna().all():
+        filled -= 1
+    return frame.iloc[:filled]
