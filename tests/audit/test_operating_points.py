@@ -201,3 +201,16 @@ def test_row_order_changes_no_digit_and_the_finding_is_kept(scores, tmp_path):
     again = type(first).load(first.save(tmp_path / "point"))
     assert again.settings["threshold"] == first.settings["threshold"]
     pd.testing.assert_frame_equal(again.to_frame("carried"), first.to_frame("carried"))
+
+
+def test_row_weights_choose_as_repeated_patients_do():
+    """A patient that counts twice weighs as much as two patients alike: same threshold, same rates."""
+    frame = table(weight=[2.0, 1.0] * 10)
+    twice = pd.concat([frame, frame[frame["weight"] == 2]])
+    weighted = wb.Predictions.from_table(frame, label="truth", score="p", weight="weight", attributes=[])
+    asked = {"rule": "youden", "replicates": 100}
+    first = wb.audit.operating_point(weighted, **asked)
+    second = wb.audit.operating_point(predictions(twice[["truth", "p"]]), **asked)
+    assert numbers(first) == pytest.approx(numbers(second))
+    carried = [found.to_frame("carried").set_index("metric")["value"] for found in (first, second)]
+    assert carried[0].to_numpy() == pytest.approx(carried[1].to_numpy())

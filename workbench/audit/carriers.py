@@ -43,17 +43,21 @@ class Carriers:
 
     def note(self, place: int) -> str:
         """Say what is wrong with the evidence in one group, or nothing."""
-        count = int(self.patients[place])
-        if count >= ENOUGH:
-            return ""
-        said = f"only {count} patient{'' if count == 1 else 's'} with {self.kinds[place]}"
-        if count == 0:
-            return f"not estimable: no {self.kinds[place]}"
-        return (
-            f"refused: {said}; at least {FEWEST} are needed"
-            if count < FEWEST
-            else f"{said}: wide interval, do not rely on it"
-        )
+        return too_few(int(self.patients[place]), self.kinds[place])
+
+
+def too_few(patients: int, kind: str) -> str:
+    """Say what is wrong with so many patients, or nothing."""
+    if patients >= ENOUGH:
+        return ""
+    if patients == 0:
+        return f"not estimable: no {kind}"
+    said = f"only {patients} patient{'' if patients == 1 else 's'} with {kind}"
+    return (
+        f"refused: {said}; at least {FEWEST} are needed"
+        if patients < FEWEST
+        else f"{said}: wide interval, do not rely on it"
+    )
 
 
 def carriers(design: Design, metric: Metric, setting: Setting) -> Carriers:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench import clustered
 from workbench.audit.carriers import carriers
+from workbench.audit.closed_forms import share
+from workbench.audit.clusters import clusters_of, shares
 from workbench.audit.replicates import percentiles, spread
+from workbench.intervals import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +62,9 @@ def _wilson(design: Design, metric: Metric, setting: Setting, level: float) -> t
     assert metric.share is not None
     counted, right = metric.share(design.truth, design.scores, setting).T
     hits = np.where(counted > 0, right, np.nan)
-    columns = [
-        np.where(partition.codes == code, hits, np.nan)
-        for partition in design.partitions for code in range(len(partition.names))
-    ]  # fmt: skip
-    return clustered.means(np.column_stack(columns), design.patients.astype(str), proportion=True).intervals(level)
+    z, ends = normal_quantile(level), []
+    for partition in design.partitions:
+        found = shares(clusters_of(design, partition), hits, design.weights)
+        ends += [share(found, 0, code).interval(z) for code in range(len(partition.names))]
+    low, high = np.array(ends).T
+    return low, high

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import clustered
+from workbench.audit.carriers import too_few
+from workbench.audit.closed_forms import share
+from workbench.audit.clusters import clusters_of, shares
+from workbench.audit.joint import rows_of
+from workbench.groups import ALL, Partition
+from workbench.intervals import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +19,6 @@ if TYPE_CHECKING:
     from workbench.audit.sample import Design
 
 RATES = ("sensitivity", "specificity", "PPV", "NPV", "positive rate")
-METHOD = "Wilson, patients kept together"
 
 
 def hits(truth: np.ndarray, called: np.ndarray, rate: str) -> np.ndarray:
@@ -39,19 +43,21 @@ def rate_rows(
     rows : which rows of the design, bool ``(n,)``.
     called : which rows of the design are called positive, bool ``(n,)``.
     rates : any of `RATES`.
-    level : of the intervals, Wilson's with an effective number of images (:mod:`workbench.clustered`).
+    level : of the intervals, Wilson's with an effective number of images (:mod:`workbench.audit.closed_forms`).
     """
-    truth, inside = design.truth[rows], called[rows]
-    columns = np.column_stack([hits(truth, inside, rate) for rate in rates])
-    found = clustered.means(columns, design.patients[rows], proportion=True)
-    low, high = found.intervals(level)
+    part, inside = rows_of(design, rows), called[rows]
+    everybody = Partition("", (ALL,), np.zeros(len(inside), dtype=np.int64))
+    patients, z = clusters_of(part, everybody), normal_quantile(level)
     size = {
-        "n": int(rows.sum()), "positives": int(truth.sum()),
-        "patients": int(np.count_nonzero(np.bincount(design.patients[rows]))),
+        "n": len(inside), "positives": int(part.truth.sum()),
+        "patients": int(np.count_nonzero(np.bincount(part.patients))),
     }  # fmt: skip
-    return [
-        {"metric": rate, "value": float(found.values[place]), "low": float(low[place]), "high": float(high[place])}
-        | size
-        | {"method": METHOD, "note": found.notes[place]}
-        for place, rate in enumerate(rates)
-    ]
+    made = []
+    for rate in rates:
+        found = shares(patients, hits(part.truth, inside, rate), part.weights)
+        closed = share(found, 0, 0)
+        low, high = closed.interval(z)
+        row = {"metric": rate, "value": closed.value, "low": low, "high": high}
+        kind = {"sensitivity": "positives", "specificity": "negatives"}.get(rate, "images it is a share of")
+        made.append(row | size | {"method": closed.method, "note": too_few(int(found.patients[0, 0]), kind)})
+    return made
