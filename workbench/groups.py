@@ -71,6 +71,11 @@ def partitions(images: Described, by: Sequence[str | Sequence[str]]) -> list[Par
     return found
 
 
+def unknown(column: pd.Series) -> np.ndarray:
+    """Tell where an attribute is not known, bool ``(n,)``: empty, or the word that stands for it in the name of a group."""
+    return np.asarray(column.isna() | (column.astype(str).str.strip() == MISSING), dtype=bool)
+
+
 def _crossed(attributes: tuple[str, ...], parts: list[tuple[list[str], np.ndarray]]) -> Partition:
     """Cross attributes; only the combinations that occur become groups."""
     sizes = [len(values) for values, _ in parts]
@@ -86,8 +91,12 @@ def _crossed(attributes: tuple[str, ...], parts: list[tuple[list[str], np.ndarra
 
 def _values(column: pd.Series, name: str) -> tuple[list[str], np.ndarray]:
     """Return an attribute's values in order, missing last, and each image's index into them."""
-    missing = column.isna().to_numpy()
+    missing = unknown(column)
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if numeric and np.isinf(column[~missing].to_numpy(dtype=np.float64)).any():
+        row = column.index[~missing][np.isinf(column[~missing].to_numpy(dtype=np.float64))][0]
+        message = f"row {row!r}, column {name!r}: the attribute is infinite; correct it, or leave the cell empty where it is not known."
+        raise InputError(message)
     if numeric and column.nunique() > MOST_VALUES:
         values, codes = _bands(column[~missing].to_numpy(dtype=np.float64))
     else:

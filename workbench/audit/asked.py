@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,23 +68,51 @@ def share(given: Any, name: str, *, ends: bool = True) -> float:
     return float(given)
 
 
-def check_interval(level: float, replicates: int) -> None:
-    """Refuse levels and numbers of replicates that make no interval."""
-    if not 0.5 <= level <= 0.999:
-        message = f"level {level} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
+def whole(given: Any, name: str, *, least: int = 0) -> int:
+    """Return a whole number of `least` or more."""
+    number = isinstance(given, numbers.Integral) and not isinstance(given, bool)
+    if not number or given < least:
+        message = f"{name}={given!r} must be a whole number of {least} or more."
         raise InputError(message)
-    if replicates < 100:
+    return int(given)
+
+
+def check_interval(level: Any, replicates: Any, seed: Any = 0) -> None:
+    """Refuse levels, numbers of replicates and seeds that make no interval."""
+    number = isinstance(level, numbers.Real)
+    if not number or not 0.5 <= level <= 0.999:
+        message = f"level {level!r} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
+        raise InputError(message)
+    whole(seed, "seed")
+    if whole(replicates, "replicates") < 100:
         message = f"{replicates} replicates cannot place the ends of an interval; take 100 or more (1000 is usual)."
         raise InputError(message)
 
 
 def entries(by: Sequence[str | Sequence[str]] | str, *, needed: bool = False) -> list[str | tuple[str, ...]]:
-    """Return the attributes (text) and crossings (tuples) to break down by."""
-    given = [by] if isinstance(by, str) else list(by)
+    """Return the attributes (text) and crossings (tuples) to break down by.
+
+    Raises
+    ------
+    InputError : where `by` holds something else than names, or one attribute or crossing twice.
+    """
+    given = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if needed and not given:
         message = "by is empty: name at least one attribute whose groups are compared, by=['sex']."
         raise InputError(message)
-    return [entry if isinstance(entry, str) else tuple(entry) for entry in given]
+    found: list[str | tuple[str, ...]] = []
+    seen: set[frozenset[str]] = set()
+    for entry in given:
+        names = [entry] if isinstance(entry, str) else list(entry) if isinstance(entry, Iterable) else []
+        if not names or not all(isinstance(name, str) for name in names):
+            message = f"by={by!r}: {entry!r} is no name of an attribute; give names, and tuples of names to cross them, by=['sex', ('sex', 'age')]."
+            raise InputError(message)
+        if len(set(names)) < len(names) or frozenset(names) in seen:
+            message = f"by={by!r} names {' × '.join(names)!r} twice, which would count its groups twice; leave one out."
+            raise InputError(message)
+        seen.add(frozenset(names))
+        found.append(entry if isinstance(entry, str) else names[0] if len(names) == 1 else tuple(names))
+    return found
 
 
 def refuse_few(counts: Mapping[str, int], where: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from workbench.audit.asked import check_interval, entries, positive_class, share, whole
 from workbench.audit.choose import INTERVALS
@@ -14,6 +13,7 @@ from workbench.audit.cutting import cut_at
 from workbench.audit.doubts import empty_crossings, no_patients, two_values, unlabelled
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
+from workbench.audit.metric import named
 from workbench.audit.reading import BINARY, MULTILABEL, defaults, read, setting_of, task_of
 from workbench.audit.result import Audit
 from workbench.audit.words import thin_groups
@@ -22,9 +22,10 @@ from workbench.predictions import Predictions
 from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
 
     from workbench.audit.sample import Design
 
@@ -129,8 +130,8 @@ def audit(
     settings: dict[str, Any] = {
         "by": [list(entry) if isinstance(entry, tuple) else entry for entry in crossed], "threshold": where.threshold,
         "thresholds": None if where.by_group is None else dict(where.by_group), "threshold_origin": where.origin,
-        "task": task, "classes": list(predictions.classes), "metrics": defaults(predictions, task) if metrics is None else list(metrics), "positive": positive,
-        "reference": dict(reference) if not isinstance(reference, str) else reference,
+        "task": task, "classes": list(predictions.classes), "metrics": defaults(predictions, task) if metrics is None else named(metrics), "positive": positive,
+        "reference": dict(reference) if isinstance(reference, Mapping) else reference,
         "prevalence": None if prevalence is None else share(prevalence, "prevalence", ends=False),
         "interval": interval, "level": float(level), "replicates": int(replicates), "permutations": int(permutations),
         "enough": int(enough), "fewest": int(fewest), "seed": int(seed), "asked": setting_of(asked),

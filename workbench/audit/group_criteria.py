@@ -95,7 +95,7 @@ def criteria(
     """
     predictions, positive = two_classes(predictions, "predictions", positive)
     at, by = Setting(threshold=cut(threshold)), entries(by, needed=True)
-    check_interval(level, replicates)
+    check_interval(level, replicates, seed)
     design = design_of(predictions, by, positive)
     metrics = metrics_of(list(dict.fromkeys(name for one in CRITERIA for name in one.metrics)))
     found = _measured(design, metrics, at, replicates=replicates, seed=seed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.errors import unknown_name
+from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,8 +124,26 @@ def metric_of(name: str, task: str = "binary", measures: Sequence[str] = ()) -> 
 
 
 def metrics_of(names: Sequence[str], task: str = "binary", measures: Sequence[str] = ()) -> list[Metric]:
-    """Return several metrics by their names."""
-    return [metric_of(name, task, measures) for name in names]
+    """Return several metrics by their names, see :func:`named`."""
+    return [metric_of(name, task, measures) for name in named(names)]
+
+
+def named(metrics: Sequence[str]) -> list[str]:
+    """Return the names of metrics that were asked for.
+
+    Raises
+    ------
+    InputError : where they are no list of names, none, or one stands there twice.
+    """
+    listed = list(metrics) if isinstance(metrics, Iterable) and not isinstance(metrics, str) else []
+    if not listed or not all(isinstance(name, str) for name in listed):
+        message = f"metrics={metrics!r} must be a list of names, metrics=['AUROC', 'sensitivity']."
+        raise InputError(message)
+    for name in listed:
+        if listed.count(name) > 1:
+            message = f"metrics names {name!r} twice, which would count its gaps twice; leave one out."
+            raise InputError(message)
+    return listed
 
 
 def known_metrics(task: str = "binary", measures: Sequence[str] = ()) -> dict[str, Metric]:

@@ -126,7 +126,7 @@ def mitigate(
     test, _ = two_classes(test, "test", positive)
     at = cut(threshold)
     _check(method, goal, target, coverage)
-    check_interval(level, replicates)
+    check_interval(level, replicates, seed)
     told = _apart(tuning, test)
     entry = by if isinstance(by, str) else tuple(by)
     design, part = joint_design({"tuning": tuning, "test": test}, entries([entry], needed=True), positive)

@@ -106,7 +106,7 @@ def detectable(
     ['absence of evidence', 'absence of evidence']
     """
     predictions, positive = two_classes(predictions, "predictions", positive)
-    groups_by, chosen, at = entries(by, needed=True), metrics_of(list(metrics)), Setting(threshold=cut(threshold))
+    groups_by, chosen, at = entries(by, needed=True), metrics_of(metrics), Setting(threshold=cut(threshold))
     share(gap, "gap", ends=False), share(power, "power", ends=False), share(level, "level", ends=False)
     for metric in chosen:
         if metric.name != AREA and metric.share is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from workbench.audit.asked import share, whole
 from workbench.audit.cutting import cut_by_group
 from workbench.audit.estimates import Estimates, Reading
 from workbench.audit.gaps import against
@@ -133,13 +135,12 @@ def setting_of(asked: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown_name("setting", name, known)
     made = Setting(**asked)
     for name in ("specificity", "sensitivity"):
-        if not 0 < getattr(made, name) < 1:
-            message = f"{name}={getattr(made, name)!r} must be a number between 0 and 1."
-            raise InputError(message)
-    if not (len(made.partial) == 2 and 0 <= made.partial[0] < made.partial[1] <= 1):
+        share(getattr(made, name), name, ends=False)
+    ends = made.partial if isinstance(made.partial, list | tuple) else ()
+    if not (len(ends) == 2 and all(isinstance(end, numbers.Real) for end in ends) and 0 <= ends[0] < ends[1] <= 1):
         message = f"partial={made.partial!r} must be two false positive rates from 0 to 1, rising, such as (0, 0.1)."
         raise InputError(message)
-    if made.bins < 2:
+    if whole(made.bins, "bins") < 2:
         message = f"bins={made.bins!r} is too few for a calibration error; 10 or 15 are usual."
         raise InputError(message)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}

@@ -95,7 +95,7 @@ def along(
     """
     predictions, positive = two_classes(predictions, "predictions", positive)
     asked, at = metric_of(metric), Setting(threshold=cut(threshold))
-    check_interval(level, replicates)
+    check_interval(level, replicates, seed)
     if not 5 <= points <= 200:
         message = f"points={points} lies outside 5–200; 25 draw a smooth curve."
         raise InputError(message)

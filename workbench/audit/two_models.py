@@ -98,8 +98,8 @@ def compare(
     """
     first, positive = two_classes(first, "first", positive)
     second, _ = two_classes(second, "second", positive)
-    groups_by, chosen = entries(by), metrics_of(list(metrics))
-    check_interval(level, replicates)
+    groups_by, chosen = entries(by), metrics_of(metrics)
+    check_interval(level, replicates, seed)
     cuts = threshold if isinstance(threshold, tuple) else (threshold, threshold)
     settings_of = [Setting(threshold=cut(each)) for each in cuts]
     told: tuple[str, ...] = ()

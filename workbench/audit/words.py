@@ -9,6 +9,7 @@ import pandas as pd
 
 from workbench.audit.evidence import NOT_ESTIMABLE, REFUSED
 from workbench.audit.paper import p_text
+from workbench.groups import unknown
 
 if TYPE_CHECKING:
     from workbench.audit.result import Audit
@@ -158,7 +159,7 @@ def missing_in_words(audit: Audit, names: list[str] | None = None) -> str:
         names = list(
             dict.fromkeys(name for entry in entries for name in ([entry] if isinstance(entry, str) else entry))
         )
-    counts = {name: int(audit.predictions.table[name].isna().sum()) for name in names}
+    counts = {name: int(unknown(audit.predictions.table[name]).sum()) for name in names}
     return ", ".join(f"{name}: {f'{count:,}' if count else 'none'} missing" for name, count in counts.items())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -120,12 +121,13 @@ def positive_class(cases: Cases, positive: str | None) -> str:
     return cases.classes[-1]
 
 
-def checked(name: str, value: float, low: float, high: float, usual: str) -> float:
+def checked(name: str, value: Any, low: float, high: float, usual: str) -> float:
     """Refuse a setting outside its range."""
-    if not low <= value <= high:
-        message = f"{name} is {value}, outside {low:g}–{high:g}; {usual}."
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
+        message = f"{name} is {value!r}, outside {low:g}–{high:g}; {usual}."
         raise InputError(message)
-    return value
+    return float(value)
 
 
 def found(

@@ -34,7 +34,7 @@ def told(
     return made
 
 
-def check_level(level: float) -> None:
+def check_level(level: Any) -> None:
     """Refuse a confidence that is none."""
     number = isinstance(level, numbers.Real)
     if not number or not 0.5 <= level <= 0.999:
@@ -42,11 +42,11 @@ def check_level(level: float) -> None:
         raise InputError(message)
 
 
-def check_between(value: float, least: float, most: float, name: str) -> None:
+def check_between(value: Any, least: float, most: float, name: str) -> None:
     """Refuse a number out of its range."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not least <= value <= most:
-        message = f"{name}={value!r} must be a number and lie in {least:g}–{most:g}."
+        message = f"{name}={value!r} must lie in {least:g}–{most:g}."
         raise InputError(message)
 
 
