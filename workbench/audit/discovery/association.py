@@ -168,7 +168,8 @@ def _attributes(cases: Cases, parts: list[Partition], permuted: int, seed: int) 
     labels = pd.Categorical(cases.table["label"].astype(str)).codes.astype(np.int64)
     rows = []
     for part in parts:
-        drawn = permutations(part.codes, cases.patients, None, count=permuted, seed=seed)
+        # At most 51 groups: short numbers keep a thousand exchanges of a large set in memory.
+        drawn = permutations(part.codes.astype(np.int16), cases.patients, None, count=permuted, seed=seed)
         tables = [_crossed(codes, labels) for codes in (part.codes, *drawn.T)]
         v, bits = np.array([cramers_v(table) for table in tables]), mutual_information(tables[0])
         chance = np.mean([mutual_information(table) for table in tables[1:]])
@@ -182,7 +183,7 @@ def _attributes(cases: Cases, parts: list[Partition], permuted: int, seed: int) 
 
 def _crossed(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     width = int(labels.max()) + 1
-    counts = np.bincount(codes * width + labels, minlength=(int(codes.max()) + 1) * width).reshape(-1, width)
+    counts = np.bincount(codes * np.int64(width) + labels, minlength=(int(codes.max()) + 1) * width).reshape(-1, width)
     return np.asarray(counts[counts.sum(1) > 0][:, counts.sum(0) > 0])
 
 

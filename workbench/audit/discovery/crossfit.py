@@ -112,13 +112,18 @@ def permutations(
     strata = np.zeros(len(values), dtype=np.int64) if strata is None else strata
     order = np.lexsort((strata, patients))
     starts = np.flatnonzero(np.diff(patients[order], prepend=-1))
+    constant = bool((np.maximum.reduceat(values[order], starts) == np.minimum.reduceat(values[order], starts)).all())
+    drawn = np.empty((len(values), count), dtype=values.dtype, order="F")
+    if constant and not strata.any():
+        own = values[order[starts]]
+        for column in range(count):
+            drawn[:, column] = own[generator.permutation(len(own))][patients]
+        return drawn
     blocks = np.split(order, starts[1:])
-    constant = all((values[rows] == values[rows[0]]).all() for rows in blocks)
     groups: dict[tuple[int, ...], list[np.ndarray]] = {}
     for rows in blocks:
         labels = strata[rows]
         groups.setdefault(tuple(np.unique(labels) if constant else labels), []).append(rows)
-    drawn = np.empty((len(values), count), dtype=values.dtype)
     for key, members in sorted(groups.items()):
         if constant:
             own = values[[rows[0] for rows in members]]

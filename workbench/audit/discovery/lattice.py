@@ -130,36 +130,38 @@ def area_excess(scores: np.ndarray, truth: np.ndarray, patients: np.ndarray, lea
     scores, truth, patients : ``(n,)``.
     least : patients of each class that a slice, and the rest, must have.
     """
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    first, last = np.searchsorted(ranked, ranked, "left"), np.searchsorted(ranked, ranked, "right")
-    sides = [np.flatnonzero(truth), np.flatnonzero(~truth)]
-    gathers = [sparse.csr_array((np.ones(len(rows)), (np.arange(len(rows)), patients[rows]))) for rows in sides]
-
-    def area(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        inside = masks[:, order].astype(np.float64)
-        below = np.concatenate([np.zeros((len(masks), 1)), np.cumsum(inside * ~truth[order], axis=1)], axis=1)
-        right = ((below[:, first] + below[:, last]) / 2 * inside * truth[order]).sum(1)
-        positives, negatives = (inside * truth[order]).sum(1), (inside * ~truth[order]).sum(1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return right / (positives * negatives), positives, negatives
+    positives, negatives = (np.flatnonzero(side)[np.argsort(scores[side], kind="stable")] for side in (truth, ~truth))
+    below = [np.searchsorted(scores[negatives], scores[positives], side) for side in ("left", "right")]
+    everybody = (below[0] + below[1]) / 2
+    sides = [
+        (rows, sparse.csr_array((np.ones(len(rows)), (np.arange(len(rows)), patients[rows]))))
+        for rows in (positives, negatives)
+    ]
 
     def excess(masks: np.ndarray) -> np.ndarray:
-        inside, outside = area(masks), area(~masks)
-        whole = area(np.ones((1, len(scores)), dtype=bool))[0]
+        chosen = masks[:, positives]
+        # Negatives of the slice up to each score; what stands below a positive, ties half, is read off.
+        passed = np.zeros((len(masks), len(negatives) + 1), dtype=np.int32)
+        np.cumsum(masks[:, negatives], axis=1, out=passed[:, 1:])
+        own = (passed[:, below[0]] + passed[:, below[1]]) / 2
+        inside = (own * chosen).sum(1)
+        outside = everybody.sum() - chosen @ everybody - own.sum(1) + inside
         with np.errstate(invalid="ignore", divide="ignore"):
-            variance = sum(_hanley_mcneil(whole, side[1], side[2]) for side in (inside, outside))
-            value = (outside[0] - inside[0]) / np.sqrt(variance)
+            whole = everybody.sum() / (len(positives) * len(negatives))
+            m, k = chosen.sum(1), passed[:, -1].astype(np.float64)
+            rest_m, rest_k = len(positives) - m, len(negatives) - k
+            variance = _hanley_mcneil(whole, m, k) + _hanley_mcneil(whole, rest_m, rest_k)
+            value = (outside / (rest_m * rest_k) - inside / (m * k)) / np.sqrt(variance)
         enough = np.ones(len(masks), dtype=bool)
-        for chosen in (masks, ~masks):
-            for rows, gather in zip(sides, gathers, strict=True):
-                enough &= ((chosen[:, rows].astype(np.float64) @ gather) > 0).sum(1) >= least
+        for rows, gather in sides:
+            count = masks[:, rows].astype(np.float64) @ gather
+            enough &= ((count > 0).sum(1) >= least) & ((gather.sum(0) - count > 0).sum(1) >= least)
         return np.where(enough & np.isfinite(value), value, -np.inf)
 
     return excess
 
 
-def _hanley_mcneil(area: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+def _hanley_mcneil(area: float, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     one, two = area / (2 - area), 2 * area**2 / (1 + area)
     spread = area * (1 - area) + (positives - 1) * (one - area**2) + (negatives - 1) * (two - area**2)
     return np.asarray(spread / (positives * negatives))

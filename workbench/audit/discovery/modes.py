@@ -8,8 +8,6 @@ import pandas as pd
 from workbench.audit.discovery.crossfit import permutations
 
 MODES = 10
-# Bytes of one block of permuted curves.
-BLOCK = 2**26
 
 
 def mode_table(
@@ -49,21 +47,21 @@ def ks_distance(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : ``(n,)``; equal ones form one step.
-    groups : int ``(n, T)``, T ways to group.
+    groups : ``(n, T)``, T ways to group by the same names; quickest in Fortran order.
     """
     order = np.argsort(values, kind="stable")
     steps = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
+    counted = steps + 1.0
+    names = np.unique(groups[:, 0])
     result = np.zeros(groups.shape[1])
-    width = max(1, BLOCK // (8 * len(values)))
-    for start in range(0, groups.shape[1], width):
-        block = groups[order, start : start + width]
-        for group in np.unique(groups):
-            inside = (block == group).astype(np.float64)
-            size = inside.sum(0)
-            # The distance of two curves where one is the weighted rest of all: F_in − F_out.
-            share = np.cumsum(inside, axis=0)[steps]
-            others = (steps[:, None] + 1) - share
-            with np.errstate(invalid="ignore", divide="ignore"):
-                gap = np.abs(share / size - others / (len(values) - size)).max(0)
-            result[start : start + width] = np.fmax(result[start : start + width], gap)
+    for column in range(groups.shape[1]):
+        sorted_groups = groups[:, column][order]
+        # Of two groups, one against the rest says all.
+        for name in names[: 1 if len(names) == 2 else None]:
+            inside = np.cumsum(sorted_groups == name, dtype=np.int32)
+            size = int(inside[-1])
+            if 0 < size < len(values):
+                share = inside[steps]
+                gap = np.abs(share / size - (counted - share) / (len(values) - size)).max()
+                result[column] = max(result[column], gap)
     return result

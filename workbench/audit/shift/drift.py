@@ -54,7 +54,7 @@ def drift(
     by : groups whose scores and metrics are compared too, as in :func:`workbench.audit`. How often the groups occur is
         looked at for every attribute in any case.
     embeddings : a pair, of before and of after, each as for ``wb.audit.probe``.
-    metrics : of two classes; none of them where no labels are known yet would be ``metrics=()``.
+    metrics : of two classes, as in :func:`workbench.audit`; ``()`` for none.
     threshold : images with a score at or above it are called positive.
     positive : the positive class; by default the last of two.
     permuted : exchanges of patients, 199 or more. The smallest p is 1 / (permuted + 1), and must survive the correction.
@@ -80,7 +80,7 @@ def drift(
     checked("permuted", permuted, 199, 10**6, "999 exchanges are usual")
     checked("level", level, 0.5, 0.999, "0.95 is usual")
     checked("threshold", threshold, 0, 1, "scores are probabilities, and so is the threshold")
-    chosen = metrics_of(metrics)
+    chosen = metrics_of(metrics) if len(metrics) else []
     pool = pooled(before, after, embeddings, permuted=permuted, seed=seed)
     chosen_class = positive_class(pool.cases, positive)
     truth = (pool.cases.table["label"].astype(str) == chosen_class).to_numpy(dtype=bool)
@@ -138,7 +138,7 @@ def _embeddings(pool: Pooled, seed: int) -> list[Look]:
     """Discrepancy and classifier; both by the exchanges of patients that all other tests use."""
     assert pool.cases.vectors is not None
     rows = _drawn_rows(pool, seed)
-    points, after, patients = scaled(pool.cases.vectors[rows]), pool.exchanged[rows], pool.patients[rows]
+    points, after, patients = scaled(pool.cases.vectors[rows]), pool.exchanged_of(rows), pool.patients[rows]
     patients = np.unique(patients, return_inverse=True)[1]
     usable = after.sum(0).clip(max=len(after) - after.sum(0)) > 1
     distances = squared_distances(points)

@@ -61,13 +61,11 @@ def shares(pool: Pooled, column: pd.Series, *, by: str, group: str) -> Look:
     missing = column.isna().to_numpy()
     words = np.where(missing, MISSING, column.astype(str).to_numpy().astype(object)).astype(str)
     names, codes = np.unique(words, return_inverse=True)
-    onehot = (codes[:, None] == np.arange(len(names))).astype(np.float64)
-    chosen = pool.exchanged.astype(np.float64)
-    size = chosen.sum(0)
-    later = onehot.T @ chosen
-    earlier = onehot.sum(0)[:, None] - later
-    later, earlier = later / size, earlier / (len(codes) - size)
-    overall = onehot.mean(0)[:, None]
+    total = np.bincount(codes)[:, None]
+    later = np.column_stack([np.bincount(codes[moved], minlength=len(names)) for moved in pool.exchanged.T])
+    size = later.sum(0)
+    earlier = (total - later) / (len(codes) - size)
+    later, overall = later / size, total / len(codes)
     chi = ((later - earlier) ** 2 / overall).sum(0) * size * (len(codes) - size) / len(codes)
     difference = later - earlier
     spread = np.sqrt((later * (1 - later) + earlier * (1 - earlier))[:, 0] / 2)
@@ -89,7 +87,7 @@ def shares(pool: Pooled, column: pd.Series, *, by: str, group: str) -> Look:
 def numbers(pool: Pooled, values: np.ndarray, *, by: str, group: str, rows: np.ndarray | None = None) -> Look:
     """Compare how numbers are distributed: the Kolmogorov–Smirnov distance by permutation; medians are shown."""
     rows = np.isfinite(values) if rows is None else rows & np.isfinite(values)
-    some, after = values[rows], pool.exchanged[rows]
+    some, after = values[rows], pool.exchanged_of(rows)
     sides = [some[~after[:, 0]], some[after[:, 0]]]
     patients = min(pool.count(rows & pool.after), pool.count(rows & ~pool.after))
     # A permutation may leave nobody on one side of a small group.
@@ -97,11 +95,12 @@ def numbers(pool: Pooled, values: np.ndarray, *, by: str, group: str, rows: np.n
     if patients < 5:
         return Look(by, group, "Kolmogorov–Smirnov distance", np.nan, np.nan, *(np.nan,) * 3, lambda _: float("nan"),
                     len(some), pool.count(rows), f"not estimable: {patients} patients on one side, 5 are needed")  # fmt: skip
-    distances = ks_distance(some, after[:, usable].astype(np.int64))
+    after = after[:, usable]
+    distances = ks_distance(some, after)
     # How much the two curves differ by chance where they are steepest for chance: at the median.
-    below = (some <= np.median(some)).astype(np.float64)
-    size = after[:, usable].sum(0)
-    share = below @ after[:, usable]
+    below = some <= np.median(some)
+    size = after.sum(0)
+    share = np.array([np.count_nonzero(column & below) for column in after.T])
     error = float((share / size - (below.sum() - share) / (len(some) - size))[1:].std(ddof=1))
     spread = np.sqrt((sides[0].var(ddof=1) + sides[1].var(ddof=1)) / 2) if min(map(len, sides)) > 1 else 0.0
     lead = float(sides[1].mean() - sides[0].mean())

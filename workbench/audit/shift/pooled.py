@@ -41,6 +41,10 @@ class Pooled:
         """Number of patients with images at both times."""
         return len(np.intersect1d(self.patients[self.after], self.patients[~self.after]))
 
+    def exchanged_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return some rows of `exchanged`, each column in one piece."""
+        return np.asarray(self.exchanged.T[:, rows].T)
+
     def count(self, rows: np.ndarray) -> int:
         """Return the number of patients in some rows."""
         return len(np.unique(self.patients[rows]))
@@ -97,7 +101,7 @@ def exchanged(after: np.ndarray, patients: np.ndarray, *, count: int, seed: int)
     total = int(patients.max()) + 1
     share = np.bincount(patients, weights=after, minlength=total) / np.bincount(patients, minlength=total)
     single = np.flatnonzero((share == 0) | (share == 1))
-    drawn = np.empty((len(after), 1 + count), dtype=bool)
+    drawn = np.empty((len(after), 1 + count), dtype=bool, order="F")
     drawn[:, 0] = after
     twice = ~np.isin(patients, single)
     for column in range(1, 1 + count):
