@@ -13,13 +13,13 @@ from workbench.audit import closed_forms
 from workbench.audit.choose import INTERVALS, SMALL, Quantity
 from workbench.audit.clusters import Shares, counts, shares
 from workbench.audit.evidence import ENOUGH, FEWEST, Carrier, fewest_patients, note
+from workbench.audit.measure import Measured
 from workbench.audit.noise import chance_error
 from workbench.audit.roster import GROUP, IMAGES, REST, Roster
 from workbench.audit.weighted import without
 
 if TYPE_CHECKING:
     from workbench.audit.closed_forms import Closed
-    from workbench.audit.measure import Measured
     from workbench.audit.metric import Metric, Setting
 
 
@@ -172,6 +172,19 @@ class Estimates:
     def _chance_error(self, name: str, partition: int) -> np.ndarray:
         metric = next(one for one in self.reading.metrics if one.name == name)
         return chance_error(self.design, metric, self.reading.setting, self.design.partitions[partition])
+
+
+def counted(roster: Roster, reading: Reading) -> Estimates:
+    """Return the estimates of metrics that are all shares, which need counting alone: no replicates, nothing measured."""
+    groups = np.empty((len(roster.places), 0))
+    values: list[dict[str, np.ndarray]] = [{}, {}]
+    made = Estimates(roster, reading, Measured(values[GROUP], values[REST], {}, {}))
+    for metric in reading.metrics:
+        found = [made.shares(metric, number).values for number in range(len(roster.design.partitions))]
+        for side in (GROUP, REST):
+            values[side][metric.name] = np.concatenate([one[side] for one in found])
+        made.measured.drawn[metric.name] = made.measured.rest_drawn[metric.name] = groups
+    return made
 
 
 def _biased(metric: Metric) -> bool:

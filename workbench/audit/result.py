@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench.audit import paper, words
 from workbench.audit.curves import roc_points
-from workbench.audit.estimates import Estimates
+from workbench.audit.estimates import Estimates, counted
 from workbench.audit.gaps import against
 from workbench.audit.measure import prepare
 from workbench.audit.reading import BINARY, MULTILABEL, reading_of
@@ -213,8 +213,8 @@ class Audit:
         return Roster(self._design)
 
     @cached_property
-    def _prepared(self) -> Callable[[int], Prepared]:
-        return cache(lambda replicates: prepare(self._design, replicates=replicates, seed=self.settings["seed"]))
+    def _prepared(self) -> Prepared:
+        return prepare(self._design, replicates=self.settings["replicates"], seed=self.settings["seed"])
 
     @cached_property
     def _moved(self) -> Callable[[float], Estimates]:
@@ -233,8 +233,9 @@ class Audit:
         formulas = (
             asked.interval == "auto" and asked.setting.prevalence is None and all(one.share for one in asked.metrics)
         )
-        prepared = self._prepared(0 if formulas else self.settings["replicates"])
-        return Estimates(self._roster, asked, prepared.measure(asked.metrics, asked.setting))
+        if formulas:
+            return counted(self._roster, asked)
+        return Estimates(self._roster, asked, self._prepared.measure(asked.metrics, asked.setting))
 
 
 def _replaced(table: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
