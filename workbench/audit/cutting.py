@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.audit.asked import cut
+from workbench.audit.sameness import BY_CHANCE, marks, shared
 from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 USUAL = 0.5
 SAME_IMAGES = (
-    "The threshold was chosen on these very images, so that sensitivity, specificity and whatever else depends on it look "
+    "The threshold was chosen on these very images, or on some of them, so that sensitivity, specificity and whatever else depends on it look "
     "better than they are. Choose it on other patients: wb.audit.operating_point(tuning, …)."
 )
 BY_GROUP = (
@@ -68,12 +69,20 @@ def cut_at(threshold: float | Finding | Mapping[str, float] | None, predictions:
     settings: Mapping[str, Any] = getattr(threshold, "settings", {})
     if not settings:
         return Cut(value, "given")
-    own = settings.get("chosen_on") == predictions.provenance.content
     target = "" if settings.get("target") is None else f" {settings['target']:g}"
-    where = "these very images" if own else "other predictions"
-    return Cut(
-        value, f"chosen on {where} by the rule '{settings.get('rule', '')}{target}'", None, SAME_IMAGES if own else ""
-    )
+    own = _own(threshold, predictions)
+    where, warning = ("these very images", SAME_IMAGES) if own else ("other predictions", "")
+    return Cut(value, f"chosen on {where} by the rule '{settings.get('rule', '')}{target}'", None, warning)
+
+
+def _own(point: Any, predictions: Predictions) -> bool:
+    """Tell whether a threshold was chosen on the audited images, or on some of them."""
+    if point.settings.get("chosen_on") == predictions.provenance.content:
+        return True
+    positive = point.settings.get("positive")
+    if "marks" not in point.tables or positive not in predictions.classes:
+        return False
+    return shared(point.tables["marks"]["mark"], marks(predictions, positive)) > BY_CHANCE
 
 
 def cut_by_group(metrics: Sequence[Metric], by_group: Mapping[str, float], design: Design) -> list[Metric]:

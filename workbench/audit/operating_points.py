@@ -14,6 +14,7 @@ from workbench.audit.finding import Finding
 from workbench.audit.joint import joint_design
 from workbench.audit.rates import rate_rows
 from workbench.audit.replicates import percentiles, spread
+from workbench.audit.sameness import BY_CHANCE, marks, shared
 from workbench.audit.thresholds import Choice, Rule, choose
 from workbench.errors import EvidenceWarning, InputError
 from workbench.groups import ALL
@@ -73,7 +74,8 @@ def operating_point(
     Finding
         ``settings["threshold"]``, ``["rule"]``, ``["chosen_on"]`` (content of the tuning predictions) and, with `by`,
         ``["thresholds"]`` by group. Table: threshold, sensitivity and specificity of each group: `value` is what to
-        expect of new patients at this threshold, `in_sample` what it was on the tuning set.
+        expect of new patients at this threshold, `in_sample` what it was on the tuning set. Tables ``"carried"``: the rates at
+        the threshold; ``"marks"``: hashes by which an audit of the same images is told.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def operating_point(
     >>> tuning = wb.Predictions.from_table(table, label="truth", score="p")
     >>> point = wb.audit.operating_point(tuning, rule="sensitivity", target=0.9)
     >>> round(point.settings["threshold"], 2)
-    0.41
+    0.44
     """
     tuning, positive = two_classes(tuning, "tuning", positive)
     chosen_by = _rule(rule, target, cost, prevalence)
@@ -132,14 +134,16 @@ def operating_point(
     }  # fmt: skip
     if groups_by:
         settings["thresholds"] = {group: made.threshold for group, _, _, made in found[1:] if made is not None}
-    told = _warnings(found, parts, groups_by=bool(groups_by))
+    marked = {role: marks(made, positive) for role, made in parts.items()}
+    told = _warnings(found, marked, groups_by=bool(groups_by))
     if told:
         warnings.warn(" ".join(told), EvidenceWarning, stacklevel=2)
     kept = {name: value for name, value in settings.items() if name != "seed"}
     parents = {role: made.provenance for role, made in parts.items()}
+    tables = {"carried": carried, "marks": pd.DataFrame({"mark": marked["tuning"]})}
     provenance = Provenance("audit.operating_point", kept, digest(table, carried), parents, seed=seed)
     return Finding(
-        "operating_point", "Operating point", table, {"carried": carried}, _sentences(table, carried, chosen_by, level),
+        "operating_point", "Operating point", table, tables, _sentences(table, carried, chosen_by, level),
         (_method(chosen_by, replicates, groups_by=bool(groups_by)),), told, settings, provenance,
     )  # fmt: skip
 
@@ -231,7 +235,7 @@ def _carried(
 
 
 def _warnings(
-    found: list[tuple[str, str, np.ndarray, Choice | None]], parts: dict[str, Predictions], *, groups_by: bool
+    found: list[tuple[str, str, np.ndarray, Choice | None]], marked: dict[str, list[str]], *, groups_by: bool
 ) -> tuple[str, ...]:
     told = []
     everything = [group for group, _, _, made in found if made is not None and made.everybody]
@@ -242,9 +246,10 @@ def _warnings(
         told.append(
             f"No threshold was chosen for {', '.join(refused)}: fewer than {FEWEST} patients of a class. Use that of everybody."
         )
-    if "test" in parts and parts["test"].provenance.content == parts["tuning"].provenance.content:
+    if shared(marked["tuning"], marked.get("test", [])) > BY_CHANCE:
         told.append(
-            "The test set is the tuning set: the threshold was chosen on the images it is judged by, and its rates are too good."
+            "The test set holds images of the tuning set: the threshold was chosen on images it is judged by, and its rates are "
+            "too good."
         )
     return (*told, BY_GROUP) if groups_by else tuple(told)
 
