@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.audit.replicates import p_zero, percentiles
+from workbench.audit.replicates import p_zero, percentiles, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,16 +60,22 @@ def levelling(
     low, high = percentiles(spreads[1] - spreads[0], level)
     row |= {"low": float(low), "high": float(high), "p": float(p_zero(spreads[1] - spreads[0]))}
     for role, group in (("better", better), ("worse", worse)):
-        ends = percentiles(replicated[0, group] - replicated[1, group], level)
+        gain = replicated[0, group] - replicated[1, group]
+        # A group of which no image is called differently has no interval, not one without width.
+        ends = percentiles(gain, level) if spread(gain) > 0 else (math.nan, math.nan)
         row |= {f"{role}_change": float(gains[group]), f"{role}_low": float(ends[0]), f"{role}_high": float(ends[1])}
     return row | {"levelled": levelled, "verdict": _verdict(row, levelled, level)}
 
 
 def _verdict(row: dict[str, Any], levelled: float, level: float) -> str:
+    changes = [
+        f"{row[role]} {'' if role == 'worse' else 'changed '}by {row[f'{role}_change']:+.3f}"
+        + ("" if math.isnan(row[f"{role}_low"]) else f" ({row[f'{role}_low']:+.3f} to {row[f'{role}_high']:+.3f})")
+        for role in ("better", "worse")
+    ]
     sides = (
         f"the gap between {row['better']} and {row['worse']} went from {row['first_gap']:.3f} to {row['second_gap']:.3f}; "
-        f"{row['better']} changed by {row['better_change']:+.3f} ({row['better_low']:+.3f} to {row['better_high']:+.3f}), "
-        f"{row['worse']} by {row['worse_change']:+.3f} ({row['worse_low']:+.3f} to {row['worse_high']:+.3f})"
+        f"{', '.join(changes)}"
     )
     if not row["p"] <= 1 - level:
         return f"no change of the gap shown: {sides}"
