@@ -15,7 +15,7 @@ LANES = 64
 # Each thread holds the weights of all patients for one block, 32 bytes a patient; together at most this many bytes.
 MOST_BYTES = 2**27
 # Each thread takes several blocks at a time where their weights stay below this many bytes.
-FEW_BYTES = 2**25
+FEW_BYTES = 2**24
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -160,15 +160,16 @@ def precision_along(
 def while_wrong(packed: np.ndarray, rows: Rows, chosen: np.ndarray, most: np.ndarray) -> np.ndarray:
     """Return the weight of positives found at the last step at which no more than `most` negatives are, ``(64,)``."""
     sums, kept = np.zeros((2, LANES)), np.zeros(LANES)
-    score = np.inf
+    score, rises = np.inf, False
     for row in range(len(chosen) + 1):
         if row < len(chosen) and not chosen[row]:
             continue
-        if row == len(chosen) or rows.places[row] != score:
+        if rises and (row == len(chosen) or rows.places[row] != score):
             for lane in range(LANES):
                 kept[lane] = sums[1, lane] if sums[0, lane] <= most[lane] else kept[lane]
+            rises = False
         if row < len(chosen):
-            score = rows.places[row]
+            score, rises = rows.places[row], rises or rows.truth[row]
             _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
     return kept
 
@@ -176,16 +177,17 @@ def while_wrong(packed: np.ndarray, rows: Rows, chosen: np.ndarray, most: np.nda
 @compiled
 def until_found(packed: np.ndarray, rows: Rows, chosen: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Return the weight of negatives at the first step at which at least `least` positives are found, ``(64,)``."""
-    sums, kept = np.zeros((2, LANES)), np.full(LANES, np.inf)
-    score = np.inf
+    sums, kept = np.zeros((2, LANES)), np.where(least <= 0, 0.0, np.inf)
+    score, rises = np.inf, False
     for row in range(len(chosen) + 1):
         if row < len(chosen) and not chosen[row]:
             continue
-        if row == len(chosen) or rows.places[row] != score:
+        if rises and (row == len(chosen) or rows.places[row] != score):
             for lane in range(LANES):
                 reached = sums[0, lane] if sums[1, lane] >= least[lane] else np.inf
                 kept[lane] = min(kept[lane], reached)
+            rises = False
         if row < len(chosen):
-            score = rows.places[row]
+            score, rises = rows.places[row], rises or rows.truth[row]
             _add(packed, rows.patients[row], rows.weights[row], np.int64(rows.truth[row]), sums)
     return kept
