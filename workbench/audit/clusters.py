@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ class Clusters:
     group, patient : of each cluster, int64 ``(C,)``; groups rise.
     patients : how many there are.
     starts : first cluster of each group, int64 ``(G,)``.
+    split : whether some patient has images in several groups.
     """
 
     row: np.ndarray
@@ -29,6 +31,7 @@ class Clusters:
     patient: np.ndarray
     patients: int
     starts: np.ndarray
+    split: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class Shares:
     alone: np.ndarray
     covariance: np.ndarray
 
-    @property
+    @cached_property
     def sizes(self) -> np.ndarray:
         """Effective number of rows: as many independent ones would make the share vary as much as it does.
 
@@ -72,7 +75,9 @@ def clusters_of(design: Design, partition: Partition) -> Clusters:
     key, row = np.unique(partition.codes * patients + design.patients, return_inverse=True)
     group = key // patients
     starts = np.searchsorted(group, np.arange(len(partition.names)))
-    return Clusters(row, group, key % patients, patients, starts)
+    patient = key % patients
+    split = len(patient) > int(np.count_nonzero(np.bincount(patient)))
+    return Clusters(row, group, patient, patients, starts, split)
 
 
 def counts(clusters: Clusters, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +130,9 @@ class _Sums:
 
     @classmethod
     def of(cls, clusters: Clusters, inside: np.ndarray) -> _Sums:
+        if not clusters.split:
+            # Each patient is one cluster, in whatever order, and has nothing outside.
+            return cls(clusters, inside, np.broadcast_to(0.0, inside.shape), inside)
         everywhere = np.bincount(clusters.patient, weights=inside, minlength=clusters.patients)
         return cls(clusters, inside, everywhere[clusters.patient] - inside, everywhere)
 
@@ -136,13 +144,18 @@ class _Sums:
 
     def products(self, other: _Sums) -> np.ndarray:
         """Add up products over the patients of each group and of each rest, ``(2, G)``."""
+        mine = _by_group(self.clusters, self.inside * other.inside)
+        if not self.clusters.split:
+            return np.stack([mine, mine.sum() - mine])
         full = self.inside + self.outside, other.inside + other.outside
         changed = self.outside * other.outside - full[0] * full[1]
         rest = self.everywhere @ other.everywhere + _by_group(self.clusters, changed)
-        return np.stack([_by_group(self.clusters, self.inside * other.inside), rest])
+        return np.stack([mine, rest])
 
     def across(self, other: _Sums) -> np.ndarray:
         """Add up products of a patient's rows in the group and those of `other` in the rest, ``(G,)``."""
+        if not self.clusters.split:
+            return np.zeros(len(self.clusters.starts))
         return _by_group(self.clusters, self.inside * other.outside)
 
 

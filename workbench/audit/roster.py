@@ -97,11 +97,7 @@ class Roster:
 
     def split(self, place: int) -> bool:
         """Whether some patient has images in this group's partition under more than one group."""
-        return self._split[self.places[place].partition]
-
-    @cached_property
-    def _split(self) -> list[bool]:
-        return [len(one.group) > int(np.count_nonzero(np.bincount(one.patient))) for one in self.clusters]
+        return self.clusters[self.places[place].partition].split
 
     def _inside(self, side: int, place: int) -> np.ndarray:
         at = self.places[place]
