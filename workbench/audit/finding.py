@@ -16,6 +16,9 @@ from workbench.storage import read_json, reading, write_json, writing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Rows of a table on a page, and from how many on what they have in common is said once.
+MOST_ROWS, FEW_ROWS = 40, 6
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Finding:
@@ -92,10 +95,16 @@ class Finding:
     def _repr_html_(self) -> str:
         from workbench.html import render
 
-        shown = paper.shown(self.table)
-        numeric = [pd.api.types.is_numeric_dtype(self.table[name]) if name in self.table else True for name in shown]
-        faint = (self.table["note"].astype(str) != "").tolist() if "note" in self.table else [False] * len(shown)
+        # A curve's table has hundreds of rows; a page shows some, evenly.
+        part = self.table.iloc[:: max(1, -(-len(self.table) // MOST_ROWS))]
+        shown = paper.shown(part)
+        # What is the same in every row of a long table is said once.
+        same = [name for name in shown if len(shown) >= FEW_ROWS and shown[name].nunique() == 1]
+        facts = [f"{name}: {shown[name].iloc[0]}" for name in same]
+        shown = shown.drop(columns=same)
+        numeric = [name not in part or pd.api.types.is_numeric_dtype(part[name]) for name in shown]
+        notes = part["note"].fillna("") if "note" in part else pd.Series([""] * len(part))
         return render(
-            "finding.html", finding=self, columns=list(zip(shown.columns, numeric, strict=True)),
-            rows=list(zip(shown.astype(str).to_numpy().tolist(), faint, strict=True)),
+            "finding.html", finding=self, facts=facts, columns=list(zip(shown.columns, numeric, strict=True)),
+            rows=list(zip(shown.to_numpy().tolist(), (notes.astype(str) != "").tolist(), strict=True)), whole=len(self.table),
         )  # fmt: skip

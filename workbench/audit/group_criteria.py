@@ -20,7 +20,7 @@ from workbench.audit.group_values import group_table
 from workbench.audit.measure import measure
 from workbench.audit.metric import Setting, metrics_of
 from workbench.audit.named_criteria import CRITERIA, GAP, RATIO, SCALED, SPREAD, WORST, Criterion
-from workbench.audit.paper import p_text
+from workbench.audit.paper import p_said
 from workbench.audit.sample import design_of
 from workbench.errors import EvidenceWarning
 from workbench.provenance import Provenance, digest
@@ -223,7 +223,7 @@ def _shown(table: pd.DataFrame, partition: Partition, level: float) -> list[str]
     rows = table[(table["by"] == partition.by) & table["p"].notna()]
     some = rows[rows["p_holm"] <= 1 - level]
     said = [
-        f"{row['criterion']}: {row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f}, Holm p = {p_text(row['p_holm'])}; {row['group']})"
+        f"{row['criterion']}: {row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f}, Holm {p_said(row['p_holm'])}; {row['group']})"
         for row in some.to_dict("records")
     ]
     lead = f"Between groups by {partition.by}, {len(some)} of {len(rows)} criteria showed a difference after Holm's correction"
@@ -251,7 +251,7 @@ def _incompatible(design: Design, partition: Partition, level: float) -> list[st
     if np.isnan(adjusted).all() or np.nanmin(adjusted) > 1 - level:
         return [f"{spread}, which may be chance; where it is truly equal, all criteria can hold at once."]
     return [
-        f"{spread} (p = {p_text(float(np.nanmin(adjusted)))}). Scores that do not separate the classes perfectly then cannot be "
+        f"{spread} ({p_said(float(np.nanmin(adjusted)))}). Scores that do not separate the classes perfectly then cannot be "
         "calibrated within groups, or have predictive parity, and have equalised odds at once (Kleinberg, Mullainathan & Raghavan "
         "2017; Chouldechova 2017), and demographic parity would need unequal error rates: one of them has to be chosen for what a "
         "call leads to."

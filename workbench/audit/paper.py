@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 SPECIAL = str.maketrans(
@@ -33,7 +34,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         elif name in PS:
             made[name] = [p_text(value) for value in table[name]]
         else:
-            made[name] = [_text(value) for value in table[name]]
+            made[name] = _column(table[name])
     result = pd.DataFrame(made)
     return result[[name for name in result if (result[name] != "").any()]]
 
@@ -73,10 +74,40 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.01 else f"{p:.2g}"
 
 
+def p_said(p: float) -> str:
+    """Write ``p = 0.031`` or ``p < 0.0001``.
+
+    Examples
+    --------
+    >>> p_said(0.0312), p_said(1e-9)
+    ('p = 0.031', 'p < 0.0001')
+    """
+    text = p_text(p)
+    return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def _with_interval(value: float, low: float, high: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:.3f}" if math.isnan(low) or math.isnan(high) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    ends = "" if math.isnan(low) or math.isnan(high) else f" [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}{ends}".replace("-", "−")
+
+
+def _column(values: pd.Series) -> list[str]:
+    """Write numbers of one column with as many decimals as the largest of them calls for, and words as they are."""
+    if not pd.api.types.is_float_dtype(values):
+        return [_text(value) for value in values]
+    known = values[np.isfinite(values.to_numpy(dtype=np.float64))].abs()
+    if (known == known.round()).all():
+        decimals = 0
+    else:
+        largest = max(float(known.max()), 1e-9)
+        decimals = int(np.clip(3 - np.floor(np.log10(largest)), 1, 3)) if largest >= 0.01 else 5
+        # A scale of round steps (0.01, 0.02, …) is written in these.
+        decimals = min(
+            decimals, next(more for more in range(7) if more == 6 or np.allclose(known, known.round(more), atol=1e-9))
+        )
+    return ["" if math.isnan(value) else f"{value:,.{decimals}f}".replace("-", "−") for value in values]
 
 
 def _text(value: Any) -> str:
@@ -84,6 +115,6 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

@@ -14,7 +14,7 @@ from workbench.audit.finding import Finding
 from workbench.audit.joint import rows_of
 from workbench.audit.measure import measure
 from workbench.audit.metric import NEGATIVES, POSITIVES, Metric, Setting, metric_of
-from workbench.audit.paper import p_text
+from workbench.audit.paper import p_said
 from workbench.audit.replicates import Band, percentiles, spread, together
 from workbench.audit.sample import Design, design_of
 from workbench.errors import EvidenceWarning, InputError, unknown_name
@@ -242,9 +242,7 @@ def _sentences(table: pd.DataFrame, attribute: str, overall: float, flat: float)
         f"{row['value']:.3f} (band {row['band_low']:.3f}–{row['band_high']:.3f}) at {attribute} {row['at']:.3g}"
         for row in ends
     )
-    shown = (
-        f"p = {p_text(flat)} for a curve that does not move" if np.isfinite(flat) else "whether it moves cannot be told"
-    )
+    shown = f"{p_said(flat)} for a curve that does not move" if np.isfinite(flat) else "whether it moves cannot be told"
     return (f"{ends[0]['metric']} was {overall:.3f} overall; along {attribute} it ran from {low} to {high}; {shown}.",)
 
 

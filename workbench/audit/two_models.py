@@ -16,7 +16,7 @@ from workbench.audit.levelling import levelling
 from workbench.audit.matching import matched
 from workbench.audit.measure import measure
 from workbench.audit.metric import Setting, metric_of, metrics_of
-from workbench.audit.paper import p_text
+from workbench.audit.paper import p_said
 from workbench.audit.replicates import p_zero, percentiles, spread
 from workbench.audit.sample import Design
 from workbench.comparisons import benjamini_hochberg, holm
@@ -234,7 +234,7 @@ def _sentences(
 ) -> tuple[str, ...]:
     said = []
     for row in table[table["group"] == ALL].to_dict("records"):
-        interval = "" if np.isnan(row["low"]) else f" ({row['low']:+.3f} to {row['high']:+.3f}, p = {p_text(row['p'])})"
+        interval = "" if np.isnan(row["low"]) else f" ({row['low']:+.3f} to {row['high']:+.3f}, {p_said(row['p'])})"
         said.append(
             f"{row['metric']}: {row['first']:.3f} with {names[0]}, {row['second']:.3f} with {names[1]}, "
             f"a difference of {row['value']:+.3f}{interval}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.audit.evidence import NOT_ESTIMABLE, REFUSED
-from workbench.audit.paper import p_text
+from workbench.audit.paper import p_said
 from workbench.groups import unknown
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ def results(audit: Audit) -> list[str]:
     """Say what everybody's numbers are, which gaps stand after adjustment, and what could not be told."""
     table, gaps, settings = audit.table, audit.gaps, audit.settings
     first = table.iloc[0]
-    positive = f" ({first['positives']:,} images {settings['positive']})" if settings["task"] == "binary" else ""
+    positive = (
+        f" ({first['positives']:,} images labelled {settings['positive']})" if settings["task"] == "binary" else ""
+    )
     numbers = "; ".join(f"{name} {with_interval(row)}" for name, row in everybody(audit))
     said = [
         f"Among {len(audit.predictions):,} images of {audit.predictions.table['patient'].nunique():,} patients{positive}, the numbers were (value, "
@@ -92,7 +94,14 @@ def with_interval(row: Any) -> str:
     """Write ``0.912 (0.874–0.941)``."""
     if pd.isna(row.value):
         return "not estimable"
-    return f"{row.value:.3f}" if pd.isna(row.low) else f"{row.value:.3f} ({row.low:.3f}–{row.high:.3f})"
+    ends = (
+        ""
+        if pd.isna(row.low)
+        else f" ({row.low:.3f} to {row.high:.3f})"
+        if row.low < 0
+        else f" ({row.low:.3f}–{row.high:.3f})"
+    )
+    return f"{row.value:.3f}{ends}".replace("-", "−")
 
 
 def _gaps_in_words(audit: Audit) -> str:
@@ -104,7 +113,7 @@ def _gaps_in_words(audit: Audit) -> str:
         return f"{lead} (p below {alpha:.2g}); the sample shows no gap that chance does not explain, which is not proof of none."
     told = [
         f"{row.metric} {_of(row)}of {row.group} against {'the rest' if row.reference == 'rest' else row.reference} "
-        f"{with_interval(row)}, adjusted p {_p(row.p_holm)}"
+        f"{with_interval(row)}, adjusted {_p(row.p_holm)}"
         for row in standing.sort_values("p_holm", kind="stable")
         .rename(columns={"class": "finding"})
         .head(5)
@@ -164,7 +173,7 @@ def missing_in_words(audit: Audit, names: list[str] | None = None) -> str:
 
 
 def _p(value: float) -> str:
-    return "unknown" if math.isnan(value) else p_text(value)
+    return "p unknown" if math.isnan(value) else p_said(value)
 
 
 def _listed(groups: pd.Series) -> str:

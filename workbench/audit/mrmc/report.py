@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.mrmc.covariance import delong
-from workbench.audit.paper import p_text
+from workbench.audit.paper import p_said
 from workbench.comparisons import holm
 from workbench.intervals import area_score, logit, normal_quantile, wilson
 
@@ -262,7 +262,7 @@ def _said(study: Study, row: Mapping[Hashable, Any]) -> str:
 
 
 def _p(p: float) -> str:
-    return "" if math.isnan(p) else f", p = {p_text(p)}".replace("= <", "< ")
+    return "" if math.isnan(p) else f", {p_said(p)}"
 
 
 def _listed(parts: list[str]) -> str:

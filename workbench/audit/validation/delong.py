@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from workbench.audit.paper import p_said
 from workbench.audit.validation.areas import Areas, areas, placements
 from workbench.audit.validation.contrasts import Contrast, area_gap
 from workbench.audit.validation.pairing import Columns, Pair, Source, pair_of
-from workbench.audit.validation.telling import check_level, p_said, told, with_interval
+from workbench.audit.validation.telling import check_level, told, with_interval
 from workbench.errors import unknown_name
 from workbench.intervals import normal_quantile
 

@@ -10,9 +10,10 @@ import pandas as pd
 
 from workbench.audit.asked import cut
 from workbench.audit.finding import Finding
+from workbench.audit.paper import p_said
 from workbench.audit.validation.contrasts import paired_gap
 from workbench.audit.validation.pairing import Columns, Scored, Source, pair_of
-from workbench.audit.validation.telling import check_level, p_said, told, with_interval
+from workbench.audit.validation.telling import check_level, told, with_interval
 from workbench.intervals import normal_quantile
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import positive_class
+from workbench.audit.paper import p_said
 from workbench.audit.validation.areas import areas
 from workbench.audit.validation.contrasts import Contrast, area, area_gap, paired_gap, share, share_gap
 from workbench.audit.validation.mcnemar import Cut, thresholds
@@ -24,7 +25,7 @@ from workbench.audit.validation.pairing import (
     scored,
     unused,
 )
-from workbench.audit.validation.telling import p_said, told, with_interval
+from workbench.audit.validation.telling import told, with_interval
 from workbench.errors import InputError, unknown_name
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from workbench.audit.finding import Finding
-from workbench.audit.paper import p_text
 from workbench.errors import EvidenceWarning, InputError
 from workbench.provenance import Provenance, digest
 
@@ -57,9 +56,3 @@ def with_interval(row: dict[str, Any], level: float, *, signed: bool = False) ->
     form = "+.3f" if signed else ".3f"
     value, low, high = (f"{row[name]:{form}}".replace("-", "−") for name in ("value", "low", "high"))
     return value if math.isnan(row["low"]) else f"{value} ({100 * level:g}% CI {low} to {high})"
-
-
-def p_said(p: float) -> str:
-    """Write ``p = 0.031`` or ``p < 0.0001``."""
-    text = p_text(p)
-    return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
