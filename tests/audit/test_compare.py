@@ -72,6 +72,7 @@ def test_pairing_makes_the_interval_narrower_and_unpairing_does_not_know_it():
     assert (same["low"], same["high"]) == pytest.approx((paired["low"], paired["high"]), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_paired_interval_holds_the_true_difference():
     """Truth from a very large sample; 95 % intervals hold it in about 95 of 100."""
     large = cases(10_000, seed=99)

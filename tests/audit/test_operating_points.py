@@ -125,6 +125,7 @@ def test_each_replicate_chooses_anew_on_its_own_patients(scores):
         assert made.specificities[place] == pytest.approx(np.clip(made.specificity + spared - 1 + fpr[first], 0, 1))
 
 
+@pytest.mark.slow
 def test_the_interval_to_expect_holds_the_true_rate():
     """Binormal scores: the true sensitivity of a threshold is known; Youden's sample value flatters, what to expect does not."""
     rng, inside, apparent, expected = np.random.default_rng(0), 0, [], []
