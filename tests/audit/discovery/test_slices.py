@@ -73,6 +73,15 @@ def test_no_patient_is_in_both_halves():
     assert halves.max() == 1
 
 
+def test_bands_of_one_class_are_passed_over():
+    table = frame()
+    table["p"] = np.where(table["truth"] == 1, 0.6 + 0.4 * table["p"], 0.5 * table["p"])
+    for metric in ("AUROC", "sensitivity"):
+        found = wb.audit.slices(predicted(table), metric=metric)
+        assert f"0 of them {metric} is worse" in found.sentences[0]
+        assert found.table.empty
+
+
 def test_slices_hidden_in_the_embeddings_are_found_and_described():
     table, rng = frame(seed=3).drop(columns=["site", "view"]), np.random.default_rng(1)
     strange = rng.random(len(table)) < 0.25

@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.audit.discovery.cases import Cases, Images, cases_of, checked, found, positive_class
 from workbench.audit.discovery.crossfit import permutations
+from workbench.audit.evidence import FEWEST
 from workbench.audit.paper import p_text
 from workbench.clustered import Estimates, gaps, means
 from workbench.comparisons import holm, together
@@ -210,7 +211,7 @@ def _sentences(attributes: pd.DataFrame, groups: pd.DataFrame, positive: str, le
         + (f": {', '.join(beyond['by'])}." if len(beyond) else ".")
     ]
     for _, row in beyond.head(4).iterrows():
-        mine = groups[groups["by"] == row["by"]].sort_values("value")
+        mine = _carried(groups, row["by"])
         low, high = mine.iloc[0], mine.iloc[-1]
         said.append(
             f"By {row['by']}, the prevalence of {positive} runs from {low['value']:.2f} ({low['group']}, n = {low['n']}) to "
@@ -221,11 +222,18 @@ def _sentences(attributes: pd.DataFrame, groups: pd.DataFrame, positive: str, le
 
 
 def _shortcut(row: Any, groups: pd.DataFrame, positive: str) -> str:
-    worst = groups[groups["by"] == row["by"]].sort_values("value").iloc[-1]
+    worst = _carried(groups, row["by"]).iloc[-1]
     return (
         f"A model could use {row['by']} in the label's place where it shows in the images (Cramér's V {row['cramers_v']:.2f}; "
         f"{positive} in {worst['value']:.0%} of {worst['group']}, {worst['rest']:.0%} of the rest)."
     )
+
+
+def _carried(groups: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return the groups of an attribute by prevalence, without those of fewer than 5 patients where others are left."""
+    mine = groups[groups["by"] == by].sort_values("value", kind="stable")
+    carried = mine[mine["patients"] >= FEWEST]
+    return carried if len(carried) else mine
 
 
 def _methods(positive: str, permuted: int, level: float) -> list[str]:

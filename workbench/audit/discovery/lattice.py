@@ -117,7 +117,8 @@ def share_excess(bad: np.ndarray, patients: np.ndarray, least: int) -> Excess:
             pull = sums / size[:, None] - (residuals - sums) / left[:, None]
             value = gap / np.sqrt((pull**2).sum(1))
         enough = ((counts > 0).sum(1) >= least) & ((total - counts > 0).sum(1) >= least)
-        return np.where(enough & np.isfinite(value), value, -np.inf)
+        # Where nobody errs, slice and rest are alike.
+        return np.where(enough, np.nan_to_num(value), -np.inf)
 
     return excess
 
@@ -156,7 +157,8 @@ def area_excess(scores: np.ndarray, truth: np.ndarray, patients: np.ndarray, lea
         for rows, gather in sides:
             count = masks[:, rows].astype(np.float64) @ gather
             enough &= ((count > 0).sum(1) >= least) & ((gather.sum(0) - count > 0).sum(1) >= least)
-        return np.where(enough & np.isfinite(value), value, -np.inf)
+        # Where nobody errs, slice and rest are alike.
+        return np.where(enough, np.nan_to_num(value), -np.inf)
 
     return excess
 

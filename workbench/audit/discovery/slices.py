@@ -171,7 +171,8 @@ def _searched(
     pool, slices_, masks = [], [], []
     for band, frame, depth in frames:
         rows = np.flatnonzero(half & frame & question.carries)
-        if not len(rows):
+        # A band may hold nothing, or one class alone, of which there is no AUROC.
+        if not len(rows) or (question.metric == "AUROC" and len(np.unique(question.truth[rows])) < 2):
             continue
         levels = search(literals.masks[:, rows], literals.owners, _excess(question, rows, least), depth=depth)
         for level, candidates in enumerate(levels, start=1):
