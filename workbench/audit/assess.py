@@ -109,8 +109,8 @@ def audit(
     >>> found = wb.audit(table, label="truth", score="p", patient="who", metrics=["AUROC", "sensitivity"])
     >>> found.table[["metric", "value", "low", "high", "n", "method"]].round(3)
             metric  value    low  high    n    method
-    0        AUROC    1.0  0.981   1.0  400  Newcombe
-    1  sensitivity    1.0  0.981   1.0  400    Wilson
+    0        AUROC    1.0  0.990   1.0  400  Newcombe
+    1  sensitivity    1.0  0.983   1.0  400    Wilson
     """
     crossed = entries(by)
     check_interval(level, replicates, seed)
