@@ -92,7 +92,11 @@ def choose(quantity: Quantity, asked: str = "auto", why: str = "") -> Bounds:
         return reflected(quantity.value, known, quantity.scale)
     few = asked == "auto" and quantity.patients < SMALL
     if asked == "BCa" or few:
-        more = f", and {quantity.patients:,} patients are few, so that bias and skewness count" if few else ""
+        more = (
+            f", and {quantity.patients:,} patient{'s are' if quantity.patients > 1 else ' is'} few, so that bias and skewness count"
+            if few
+            else ""
+        )
         return corrected(quantity, known, why + more)
     return percentile(quantity.value, known, quantity.scale, why)
 
@@ -108,7 +112,7 @@ def percentile(value: float, known: np.ndarray, scale: tuple[float, float], why:
 
     def at(z: float) -> Interval:
         tail = float(ndtr(-z))
-        return quantile(known, tail), quantile(known, 1 - tail)
+        return around(value, quantile(known, tail), quantile(known, 1 - tail))
 
     return Bounds(
         at, "percentile bootstrap of patients", f"{why}: {len(known):,} replicates", _band(value, known, scale, at)
@@ -125,8 +129,8 @@ def reflected(value: float, known: np.ndarray, scale: tuple[float, float]) -> Bo
 
     def at(z: float) -> Interval:
         tail = float(ndtr(-z))
-        ends = (min(max(2 * value - quantile(known, share), scale[0]), scale[1]) for share in (1 - tail, tail))
-        return tuple(ends)  # type: ignore[return-value]
+        low, high = (min(max(2 * value - quantile(known, share), scale[0]), scale[1]) for share in (1 - tail, tail))
+        return around(value, low, high)
 
     reason = f"noise makes it larger, and reflection takes that off: {len(known):,} replicates"
     return Bounds(at, "basic bootstrap of patients", reason, _band(value, known, scale, at))
@@ -140,10 +144,15 @@ def corrected(quantity: Quantity, known: np.ndarray, why: str) -> Bounds:
 
     def at(z: float) -> Interval:
         low, high = (float(ndtr(bias + (bias + side) / max(1 - bend * (bias + side), 1e-3))) for side in (-z, z))
-        return quantile(known, low), quantile(known, high)
+        return around(quantity.value, quantile(known, low), quantile(known, high))
 
     reason = f"{why}: {len(known):,} replicates, bias {bias:+.2f}, acceleration {bend:+.3f}"
     return Bounds(at, "BCa bootstrap of patients", reason, _band(quantity.value, known, quantity.scale, at))
+
+
+def around(value: float, low: float, high: float) -> Interval:
+    """Widen an interval to the number that it is of: replicates of a biased one can all lie on one side of it."""
+    return min(low, value), max(high, value)
 
 
 def acceleration(left_out: np.ndarray) -> float:

@@ -121,9 +121,11 @@ def _mean(estimates: Estimates, metric: Metric, mates: list[int]) -> _Side:
     if not known:
         return _Side(
             MEAN,
-            Quantity(math.nan, metric.bounds, None, np.empty(0), lambda: np.empty(0), 0),
+            Quantity(
+                math.nan, metric.bounds, None, np.full_like(sides[0].quantity.drawn, np.nan), lambda: np.empty(0), 0
+            ),
             UNKNOWN,
-            "no other group",
+            "no other group can be estimated",
         )
     value = float(np.mean([side.quantity.value for side in known]))
 

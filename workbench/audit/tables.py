@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.choose import Bounds, choose
+from workbench.audit.evidence import NOT_ESTIMABLE
 from workbench.audit.gaps import gap
 from workbench.audit.roster import GROUP
 from workbench.comparisons import benjamini_hochberg, holm, joint_quantile
@@ -53,7 +54,7 @@ def metric_table(estimates: Estimates, *, width: float | None = None) -> tuple[p
             )
     width = _width(estimates, chosen, errors) if width is None else width
     level = estimates.reading.level
-    told = [row | _interval(bounds, level, width) for row, bounds in zip(rows, chosen, strict=True)]
+    told = [_told(row, bounds, level, width) for row, bounds in zip(rows, chosen, strict=True)]
     return pd.DataFrame(told, columns=COLUMNS), width
 
 
@@ -82,8 +83,8 @@ def gap_tables(
         row = {"metric": one.metric, **_place(one.place), "reference": one.reference, "p": one.p}
         row |= {"p_permutation": math.nan, "note": one.note}
         level = estimates.reading.level
-        differences.append(row | {"kind": "difference", "value": one.value} | _interval(one.difference, level, width))
-        ratios.append(row | {"kind": "ratio", "value": one.quotient} | _interval(one.ratio, level, width))
+        differences.append(_told(row | {"kind": "difference", "value": one.value}, one.difference, level, width))
+        ratios.append(_told(row | {"kind": "ratio", "value": one.quotient}, one.ratio, level, width))
     first, second = (pd.DataFrame(rows, columns=GAP_COLUMNS) for rows in (differences, ratios))
     first = adjusted(first)
     for name in ("p_holm", "p_bh"):
@@ -120,12 +121,22 @@ def _width(estimates: Estimates, chosen: list[Bounds], drawn: list[np.ndarray]) 
     return joint_quantile(np.stack(family, axis=1), level=level)
 
 
-def _interval(bounds: Bounds, level: float, width: float) -> dict[str, Any]:
+def _told(row: dict[str, Any], bounds: Bounds, level: float, width: float) -> dict[str, Any]:
+    """Put interval and band beside a number; where there is no interval, or no number, the note says why."""
     low, high = bounds.at(normal_quantile(level))
-    band = NONE if math.isnan(width) else bounds.wide(width)
-    return {
-        "low": low, "high": high, "band_low": band[0], "band_high": band[1], "method": bounds.method,
-        "reason": bounds.reason,
+    band = NONE if math.isnan(width) or math.isnan(low) else bounds.wide(width)
+    note = row["note"]
+    if math.isnan(row["value"]):
+        ratio = "no ratio: the metric can be negative, or the reference is 0"
+        note = note or (
+            ratio if row.get("kind") == "ratio" else f"{NOT_ESTIMABLE}: not defined for these scores (0 / 0)"
+        )
+    elif math.isnan(low):
+        note = "; ".join(text for text in (note, f"no interval: {bounds.reason or 'none can be told'}") if text)
+    # Few replicates and a high level can carry an interval beyond its band.
+    return row | {
+        "low": low, "high": high, "band_low": min(band[0], low), "band_high": max(band[1], high), "method": bounds.method,
+        "reason": bounds.reason, "note": note,
     }  # fmt: skip
 
 
