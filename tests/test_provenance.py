@@ -98,3 +98,17 @@ def test_content_given_as_a_function_is_made_once_and_when_asked_for() -> None:
     assert asked == [1]
     with pytest.raises(TypeError, match="content"):
         Provenance("explain", {})
+
+
+@pytest.mark.parametrize(
+    "column",
+    [[1, 2, 3], [1.0, np.nan, 3.0], [True, False, True], ["a", None, "c"], pd.Categorical(["x", "y", "x"]),
+     pd.array([1, None, 3], dtype="Int64"), pd.to_datetime(["2026-01-01", None, "2026-01-03"])],
+)  # fmt: skip
+def test_a_table_is_hashed_by_every_value_of_every_kind_of_column(column) -> None:
+    table = pd.DataFrame({"a": ["x", "y", "z"], "b": column}, index=["r1", "r2", "r3"])
+    assert digest(table) == digest(table.copy())
+    for other in (table.iloc[::-1], table.iloc[[0, 0, 2]].set_axis(table.index), table.rename(columns={"b": "c"}), table.set_axis(["r1", "r2", "r4"])):  # fmt: skip
+        assert digest(other) != digest(table)
+    twice = pd.concat([table, table["b"]], axis=1)
+    assert digest(twice) != digest(table)

@@ -235,4 +235,9 @@ def _feed_table(total: Any, table: pd.DataFrame) -> None:
     from pandas.util import hash_pandas_object
 
     total.update(json.dumps([str(column) for column in table.columns]).encode())
-    total.update(hash_pandas_object(table.astype(str), index=True).to_numpy().tobytes())
+    columns = [table.iloc[:, place] for place in range(table.shape[1])]
+    for values in (table.index.to_series(), *columns):
+        if getattr(values.dtype, "kind", "O") in "biuf" and hasattr(values.dtype, "str"):
+            _feed_array(total, values.to_numpy())
+        else:
+            total.update(hash_pandas_object(values.astype(str), index=False).to_numpy().tobytes())
