@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.audit.asked import cut
+from workbench.audit.finding import Finding
 from workbench.audit.sameness import BY_CHANCE, marks, shared
 from workbench.errors import InputError, unknown_name
+from workbench.predictions import SCORE
 
 if TYPE_CHECKING:
-    from workbench.audit.finding import Finding
     from workbench.audit.metric import Columns, Metric
     from workbench.audit.sample import Design
     from workbench.predictions import Predictions
@@ -70,19 +71,25 @@ def cut_at(threshold: float | Finding | Mapping[str, float] | None, predictions:
     if not settings:
         return Cut(value, "given")
     target = "" if settings.get("target") is None else f" {settings['target']:g}"
-    own = _own(threshold, predictions)
-    where, warning = ("these very images", SAME_IMAGES) if own else ("other predictions", "")
-    return Cut(value, f"chosen on {where} by the rule '{settings.get('rule', '')}{target}'", None, warning)
+    own = chosen_on(threshold, predictions)
+    where = "these very images" if own else "other predictions"
+    return Cut(value, f"chosen on {where} by the rule '{settings.get('rule', '')}{target}'", None, " ".join(own))
 
 
-def _own(point: Any, predictions: Predictions) -> bool:
-    """Tell whether a threshold was chosen on the audited images, or on some of them."""
-    if point.settings.get("chosen_on") == predictions.provenance.content:
-        return True
-    positive = point.settings.get("positive")
-    if "marks" not in point.tables or positive not in predictions.classes:
-        return False
-    return shared(point.tables["marks"]["mark"], marks(predictions, positive)) > BY_CHANCE
+def chosen_on(threshold: Any, predictions: Predictions) -> tuple[str, ...]:
+    """Say that a threshold was chosen on these images, or on some of them, or nothing; of a number nobody knows."""
+    positive = threshold.settings.get("positive") if isinstance(threshold, Finding) else None
+    if positive not in predictions.classes:
+        return ()
+    return chosen_among(threshold, predictions.patients, predictions.table[SCORE + positive].to_numpy())
+
+
+def chosen_among(threshold: Any, patients: np.ndarray, scores: np.ndarray) -> tuple[str, ...]:
+    """Say the same of images by their patients and scores, each ``(n,)``."""
+    if not isinstance(threshold, Finding) or "marks" not in threshold.tables:
+        return ()
+    same = shared(threshold.tables["marks"]["mark"], marks(patients, scores)) > BY_CHANCE
+    return (SAME_IMAGES,) if same else ()
 
 
 def cut_by_group(metrics: Sequence[Metric], by_group: Mapping[str, float], design: Design) -> list[Metric]:

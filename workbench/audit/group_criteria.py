@@ -14,6 +14,7 @@ from workbench import clustered, comparisons
 from workbench.audit import calibration_steps
 from workbench.audit.asked import check_interval, cut, entries, two_classes
 from workbench.audit.carriers import carriers, steadied
+from workbench.audit.cutting import chosen_on
 from workbench.audit.disparities import UNKNOWN, Disparity, equity_scaled, largest_gap, smallest_ratio, worst
 from workbench.audit.finding import Finding
 from workbench.audit.group_values import group_table
@@ -122,13 +123,11 @@ def criteria(
     )
     thin = groups_table["note"].str.contains("refused|not estimable", regex=True)
     left_out = groups_table.loc[thin, "group"].unique()
-    said = (
-        (f"Left out of some criteria, because too few patients carry the metric there: {', '.join(left_out)}.",)
-        if len(left_out)
-        else ()
-    )
+    said = chosen_on(threshold, predictions)
+    if len(left_out):
+        said += (f"Left out of some criteria, because too few patients carry the metric there: {', '.join(left_out)}.",)
     if said:
-        warnings.warn(said[0], EvidenceWarning, stacklevel=2)
+        warnings.warn(" ".join(said), EvidenceWarning, stacklevel=2)
     settings = {
         "by": [list(entry) if isinstance(entry, tuple) else entry for entry in by], "threshold": at.threshold,
         "positive": positive, "level": float(level), "replicates": int(replicates),

@@ -169,5 +169,5 @@ def standardised(sums: np.ndarray, setting: Setting) -> np.ndarray:
     if setting.prevalence is None:
         return sums
     wanted = np.array([1 - setting.prevalence, setting.prevalence])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(sums * (wanted / sums[..., 0])[..., None])
+    # Sums of an arm without weight may be a rounding off 0, which no factor turns into a share.
+    return np.asarray(sums * quotient(wanted, sums[..., 0])[..., None])

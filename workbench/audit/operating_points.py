@@ -18,6 +18,7 @@ from workbench.audit.sameness import BY_CHANCE, marks, shared
 from workbench.audit.thresholds import Choice, Rule, choose
 from workbench.errors import EvidenceWarning, InputError
 from workbench.groups import ALL
+from workbench.predictions import SCORE
 from workbench.provenance import Provenance, digest
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def operating_point(
     }  # fmt: skip
     if groups_by:
         settings["thresholds"] = {group: made.threshold for group, _, _, made in found[1:] if made is not None}
-    marked = {role: marks(made, positive) for role, made in parts.items()}
+    marked = {role: marks(made.patients, made.table[SCORE + positive].to_numpy()) for role, made in parts.items()}
     told = _warnings(found, marked, groups_by=bool(groups_by))
     if told:
         warnings.warn(" ".join(told), EvidenceWarning, stacklevel=2)

@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench.predictions import SCORE
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from workbench.predictions import Predictions
 
 # Hashes that are kept of a set. The share that two sets have in common is told to ± 0.06.
 KEPT = 64
@@ -20,11 +16,14 @@ KEPT = 64
 BY_CHANCE = 0.05
 
 
-def marks(predictions: Predictions, positive: str) -> list[str]:
-    """Return the smallest hashes of the rows (patient and score), from which nobody can read who they are."""
-    rows = pd.DataFrame(
-        {"patient": predictions.patients.astype(str), "score": predictions.table[SCORE + positive].to_numpy(np.float64)}
-    )
+def marks(patients: np.ndarray, scores: np.ndarray) -> list[str]:
+    """Return the smallest hashes of images, from which nobody can read whose they are.
+
+    Parameters
+    ----------
+    patients, scores : of each image, ``(n,)``; scores of the positive class.
+    """
+    rows = pd.DataFrame({"patient": patients.astype(str), "score": scores.astype(np.float64)})
     hashes = np.unique(pd.util.hash_pandas_object(rows, index=False).to_numpy())
     return [f"{one:016x}" for one in hashes[:KEPT]]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import check_interval, cut, two_classes
+from workbench.audit.cutting import chosen_on
 from workbench.audit.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
 from workbench.audit.joint import rows_of
@@ -131,7 +132,7 @@ def along(
         "attribute": attribute, "metric": metric, "bandwidth": wide, "points": points, "threshold": at.threshold,
         "positive": positive, "level": float(level), "replicates": int(replicates), "overall": overall[0], "p_flat": flat,
     }  # fmt: skip
-    told = _warnings(table, missing, attribute)
+    told = chosen_on(threshold, predictions) + _warnings(table, missing, attribute)
     if told:
         warnings.warn(" ".join(told), EvidenceWarning, stacklevel=2)
     provenance = Provenance("audit.along", settings, digest(table), {"predictions": predictions.provenance}, seed=seed)

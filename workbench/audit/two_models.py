@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.audit.asked import check_interval, cut, entries, two_classes
 from workbench.audit.carriers import carriers
+from workbench.audit.cutting import chosen_on
 from workbench.audit.finding import Finding
 from workbench.audit.joint import joint_design, rows_of
 from workbench.audit.levelling import levelling
@@ -100,13 +101,17 @@ def compare(
     second, _ = two_classes(second, "second", positive)
     groups_by, chosen = entries(by), metrics_of(metrics)
     check_interval(level, replicates, seed)
-    cuts = threshold if isinstance(threshold, tuple) else (threshold, threshold)
+    cuts = tuple(threshold) if isinstance(threshold, list | tuple) else (threshold, threshold)
+    if len(cuts) != 2:
+        message = f"threshold={threshold!r} must be one threshold for both models, or two: one of each."
+        raise InputError(message)
     settings_of = [Setting(threshold=cut(each)) for each in cuts]
     told: tuple[str, ...] = ()
     if paired:
         attributes = [name for entry in groups_by for name in ((entry,) if isinstance(entry, str) else entry)]
         first, second, told = matched(first, second, attributes)
     _check_names(names)
+    told += tuple(dict.fromkeys([*chosen_on(cuts[0], first), *chosen_on(cuts[1], second)]))
     design, part = joint_design({names[0]: first, names[1]: second}, groups_by, positive)
     values, drawn = _measured(design, part, chosen, settings_of, replicates=replicates, seed=seed)
     scored = rows_of(design, part == 0)

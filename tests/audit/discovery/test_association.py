@@ -134,7 +134,7 @@ def test_a_file_is_read_and_its_cells_are_named(tmp_path):
     ("given", "said"),
     [
         ({"by": ["sx"]}, "sx"),
-        ({"by": []}, "no attribute with two groups"),
+        ({"by": []}, "by is empty"),
         ({"positive": "2"}, "positive: class '2' is unknown"),
         ({"permuted": 3}, "999 exchanges are usual"),
     ],

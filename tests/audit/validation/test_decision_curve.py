@@ -171,7 +171,7 @@ def test_sentences_name_the_thresholds():
     [
         ({"thresholds": [0.1, 1.0]}, "threshold 1.0 must lie between"),
         ({"thresholds": []}, "must lie between 0 and 1"),
-        ({"prevalence": 3}, "prevalence 3 must lie between"),
+        ({"prevalence": 3}, "prevalence=3 must be a number between 0 and 1"),
         ({"by": "sx"}, "did you mean 'sex'"),
         ({"replicates": 10}, "10 replicates cannot"),
     ],

@@ -188,7 +188,7 @@ def test_a_finding_is_saved_and_names_both_sides(tmp_path):
         ({"scale": "logt"}, "did you mean 'logit'"),
         ({"level": 1.2}, "level 1.2 lies outside"),
         ({"score": ["new", "old", "x"]}, "or two: one of first"),
-        ({"names": ("a", "a")}, "both models are called 'a'"),
+        ({"names": ("a", "a")}, "must be two different names"),
         ({"positive": "2"}, "positive: class"),
     ],
 )

@@ -116,10 +116,21 @@ def test_each_model_has_its_own_threshold():
 
 def test_an_operating_point_is_taken_as_threshold():
     scores = calls(40, 10, 5, 10)
-    tuning = wb.Predictions.from_table(scores, label="truth", score="a", patient="who")
+    tuning = wb.Predictions.from_table(scores.assign(who=scores["who"] + 1000), label="truth", score="a", patient="who")
     point = wb.audit.operating_point(tuning, rule="youden")
     found = wb.audit.mcnemar(scores, scores, threshold=(point, 0.5), **ASKED)
     assert found.settings["threshold"] == [point.settings["threshold"], 0.5]
+    with pytest.raises(InputError, match="one threshold for both models, or two"):
+        wb.audit.mcnemar(scores, scores, threshold=(0.1, 0.2, 0.3), **ASKED)
+
+
+def test_a_threshold_chosen_on_the_images_compared_is_said_aloud():
+    scores = calls(40, 10, 5, 10)
+    tuning = wb.Predictions.from_table(scores, label="truth", score="a", patient="who")
+    point = wb.audit.operating_point(tuning, rule="youden")
+    with pytest.warns(EvidenceWarning, match="chosen on these very images"):
+        found = wb.audit.mcnemar(scores, scores, threshold=(point, 0.5), **ASKED)
+    assert "these very images" in found.warnings[0]
 
 
 def test_accuracy_is_of_all_images_and_counts_add_up():

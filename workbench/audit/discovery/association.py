@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from workbench.audit.asked import entries, whole
 from workbench.audit.discovery.cases import Cases, Images, cases_of, checked, found, positive_class
 from workbench.audit.discovery.crossfit import permutations
 from workbench.audit.evidence import FEWEST
@@ -70,10 +71,17 @@ def association(
     """
     checked("permuted", permuted, 199, 10**6, "999 exchanges are usual")
     checked("level", level, 0.5, 0.999, "0.95 is usual")
-    entries = [by] if isinstance(by, str) else None if by is None else list(by)
-    cases, origin = _opened(images, entries, label, patient)
+    whole(seed, "seed")
+    named = None if by is None else entries(by, needed=True)
+    cases, origin = _opened(images, named, label, patient)
     chosen = positive_class(cases, positive)
-    parts = _parts(cases, entries)
+    if (cases.table["label"].astype(str) == chosen).nunique() < 2:
+        message = (
+            f"all {len(cases)} images are {'' if (cases.table['label'].astype(str) == chosen).all() else 'not '}of class {chosen!r}: "
+            "nothing can go with a label that is always the same. Give images of both classes."
+        )
+        raise InputError(message)
+    parts = _parts(cases, named)
     groups = _groups(cases, parts, chosen, level, seed)
     attributes = _attributes(cases, parts, permuted, seed)
     strong = attributes[(attributes["p_adjusted"] <= 1 - level) & (attributes["cramers_v"] >= SMALL)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from workbench.audit.asked import check_interval
 from workbench.audit.finding import Finding
 from workbench.audit.mrmc.covariance import COVARIANCES, delong, jackknife, leave_one_out, unbiased
 from workbench.audit.mrmc.design import CROSSED, design_of
@@ -175,9 +176,7 @@ def _check(method: str, covariance: str | None, random: dict[str, str], level: f
     if random["readers"] == random["cases"] == "fixed":
         message = "with fixed readers and fixed cases nothing varies, so that there is no interval; let one of them be 'random'."
         raise InputError(message)
-    if not 0.5 <= level <= 0.999:
-        message = f"level {level} lies outside 0.5–0.999; 0.95 gives 95 % intervals."
-        raise InputError(message)
+    check_interval(level, 100)
 
 
 def _possible(data: Readings, design: Design, method: str, covariance: str, *, random: Random) -> None:

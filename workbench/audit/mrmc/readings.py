@@ -125,8 +125,9 @@ def _scores(sheet: Spreadsheet, column: str) -> np.ndarray:
     wrong = (np.isnan(numbers) & ~values.isna().to_numpy()) | np.isinf(numbers)
     if wrong.any():
         at = int(wrong.argmax())
+        cell = repr(values.iloc[at]) if isinstance(values.iloc[at], str) else str(values.iloc[at])
         message = (
-            f"{sheet.cell(at, column)}: the score {values.iloc[at]!r} is not a finite number ({int(wrong.sum())} of "
+            f"{sheet.cell(at, column)}: the score {cell} is not a finite number ({int(wrong.sum())} of "
             f"{len(values)} rows); ratings are numbers that rise with suspicion, such as 1–5 or 0–100."
         )
         raise InputError(message)

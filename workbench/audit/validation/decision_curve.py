@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import numbers
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.audit.asked import check_interval, entries, positive_class
+from workbench.audit.asked import check_interval, entries, positive_class, share
 from workbench.audit.evidence import FEWEST, Carrier, note
 from workbench.audit.metric import Setting, metric_of
 from workbench.audit.replicates import percentiles
@@ -127,21 +128,20 @@ class Curve:
     treated: np.ndarray
 
 
-def _points(thresholds: Sequence[float] | None, prevalence: float | None) -> np.ndarray:
-    if prevalence is not None and not 0 < prevalence < 1:
-        message = f"prevalence {prevalence} must lie between 0 and 1 (0.005 for 5 in 1,000)."
-        raise InputError(message)
-    points = (
-        np.round(np.arange(1, 100) / 100, 2) if thresholds is None else np.unique(np.asarray(thresholds, dtype=float))
-    )
-    outside = points[~((points > 0) & (points < 1))]
-    if len(outside) or not len(points):
+def _points(thresholds: Any, prevalence: float | None) -> np.ndarray:
+    if prevalence is not None:
+        share(prevalence, "prevalence", ends=False)
+    if thresholds is None:
+        return np.round(np.arange(1, 100) / 100, 2)
+    given = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
+    outside = [one for one in given if not (isinstance(one, numbers.Real) and 0 < float(one) < 1)]
+    if outside or not given:
         message = (
-            f"threshold {float(outside[0]) if len(outside) else thresholds!r} must lie between 0 and 1: it is the probability of "
+            f"threshold {outside[0] if outside else thresholds!r} must lie between 0 and 1: it is the probability of "
             "disease at which treating and waiting are worth the same."
         )
         raise InputError(message)
-    return points
+    return np.unique(np.asarray(given, dtype=np.float64))
 
 
 def _opened(given: Source | Mapping[str, Source], columns: Columns, score: Any) -> dict[str, Predictions]:

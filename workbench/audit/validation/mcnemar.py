@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import cut
+from workbench.audit.cutting import chosen_among
 from workbench.audit.finding import Finding
 from workbench.audit.paper import p_said
 from workbench.audit.validation.contrasts import paired_gap
 from workbench.audit.validation.pairing import Columns, Scored, Source, pair_of
 from workbench.audit.validation.telling import check_level, told, with_interval
+from workbench.errors import InputError
 from workbench.intervals import normal_quantile
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ def mcnemar(
     z = normal_quantile(level)
     rows = [_row(metric, pair.first, pair.second, cuts, z) for metric in METRICS]
     table = pd.DataFrame(rows)
-    said = [*pair.warnings, *dict.fromkeys(f"{row['metric']}: {row['note']}." for row in rows if row["note"])]
+    said = [*pair.warnings, *chosen_here(threshold, [pair.first, pair.second])]
+    said += [*dict.fromkeys(f"{row['metric']}: {row['note']}." for row in rows if row["note"])]
     settings = {"threshold": list(cuts), "positive": pair.positive, "level": float(level), "names": list(names),
                 "clustered": pair.clustered}  # fmt: skip
     sentences = [_sentence(row, names, level) for row in rows]
@@ -127,10 +130,20 @@ def thresholds(given: Cut | tuple[Cut, Cut]) -> tuple[float, float]:
 
     Raises
     ------
-    InputError : where one lies outside 0–1.
+    InputError : where one lies outside 0–1, or there are other than one or two.
     """
-    first, second = given if isinstance(given, list | tuple) else (given, given)
-    return cut(first), cut(second)
+    pair = tuple(given) if isinstance(given, list | tuple) else (given, given)
+    if len(pair) != 2:
+        message = f"threshold={given!r} must be one threshold for both models, or two: one of each."
+        raise InputError(message)
+    return cut(pair[0]), cut(pair[1])
+
+
+def chosen_here(given: Cut | tuple[Cut, Cut], sides: Sequence[Scored]) -> list[str]:
+    """Say that a threshold was chosen on the very images that it is judged on, or nothing."""
+    cuts = given if isinstance(given, list | tuple) else [given] * len(sides)
+    said = [chosen_among(one, side.patients, side.scores) for one, side in zip(cuts, sides, strict=False)]
+    return list(dict.fromkeys(sentence for sentences in said for sentence in sentences))
 
 
 def _row(metric: str, first: Scored, second: Scored, cuts: tuple[float, float], z: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from workbench.audit.asked import positive_class
 from workbench.audit.paper import p_said
 from workbench.audit.validation.areas import areas
 from workbench.audit.validation.contrasts import Contrast, area, area_gap, paired_gap, share, share_gap
-from workbench.audit.validation.mcnemar import Cut, thresholds
+from workbench.audit.validation.mcnemar import Cut, chosen_here, thresholds
 from workbench.audit.validation.pairing import (
     Columns,
     Pair,
@@ -105,7 +106,12 @@ def noninferiority(
         pair = pair_of(new, reference, columns, positive=positive, paired=paired, roles=ROLES)
         held = _against_model(pair, asked)
     rows = _claims(held, asked)
-    said = [*held.said, *(f"{metric}: {note}." for note in held.notes), *_wide(asked, held.reference)]
+    said = [
+        *held.said,
+        *chosen_here(threshold, held.sides),
+        *(f"{metric}: {note}." for note in held.notes),
+        *_wide(asked, held.reference),
+    ]
     settings = {"metric": metric, "margin": asked.margin, "alpha": asked.alpha, "threshold": list(asked.cuts),
                 "design": held.design, "reference": held.reference}  # fmt: skip
     return told(
@@ -145,18 +151,20 @@ class Held:
         return [note for note in dict.fromkeys(notes) if note]
 
 
-def _checked(margin: float | None, alpha: float) -> float:
+def _checked(margin: Any, alpha: Any) -> float:
     if margin is None:
         message = (
             "no margin was given: say how much worse the new model may be and still be acceptable, e.g. margin=0.05, as "
             "fixed in the protocol before the data were seen."
         )
         raise InputError(message)
-    if not 0 < margin < 0.5:
-        message = f"margin {margin} lies outside 0–0.5: it is the greatest acceptable loss, in the metric's own units (0.05 is five points)."
+    number = isinstance(margin, numbers.Real)
+    if not number or not 0 < margin < 0.5:
+        message = f"margin {margin!r} lies outside 0–0.5: it is the greatest acceptable loss, in the metric's own units (0.05 is five points)."
         raise InputError(message)
-    if not 0.0005 <= alpha <= 0.25:
-        message = f"alpha {alpha} lies outside 0.0005–0.25; 0.025 is the usual one-sided level."
+    number = isinstance(alpha, numbers.Real)
+    if not number or not 0.0005 <= alpha <= 0.25:
+        message = f"alpha {alpha!r} lies outside 0.0005–0.25; 0.025 is the usual one-sided level."
         raise InputError(message)
     return float(margin)
 

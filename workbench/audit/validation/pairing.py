@@ -128,8 +128,8 @@ def pair_of(
     InputError : where the sides share some ids only and `paired` does not say what to do; where the same image has two
         labels or two patients; where a class is missing.
     """
-    if roles[0] == roles[1]:
-        message = f"both models are called {roles[0]!r}; give each a name of its own."
+    if isinstance(roles, str) or len(roles) != 2 or roles[0] == roles[1]:
+        message = f"names={roles!r} must be two different names, one for each model."
         raise InputError(message)
     scores = columns.score
     both = list(scores) if isinstance(scores, list | tuple) else [scores, scores]
@@ -177,7 +177,7 @@ def pair_of(
 
 def predictions_of(source: Source, columns: Columns) -> Predictions:
     """Take Predictions as they are, open a folder of saved ones, or read a table by the columns named."""
-    if not isinstance(source, pd.DataFrame | Predictions) and Path(source).is_dir():
+    if isinstance(source, str | Path) and Path(source).is_dir():
         source = Predictions.load(source)
     if isinstance(source, Predictions):
         return source

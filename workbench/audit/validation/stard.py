@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import numbers
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,20 +132,26 @@ def stard(
     )  # fmt: skip
 
 
-def _band(inconclusive: tuple[float, float] | None, cut: float) -> tuple[float, float]:
+def _band(inconclusive: Any, cut: float) -> tuple[float, float]:
     if inconclusive is None:
         return 2.0, 2.0
-    low, high = inconclusive
+    given = list(inconclusive) if isinstance(inconclusive, Iterable) else []
+    ends = [float(end) for end in given if isinstance(end, numbers.Real)]
+    low, high = ends if len(ends) == 2 else (1.0, 0.0)
     if not 0 <= low < high <= 1 or not low <= cut <= high:
         message = f"inconclusive={inconclusive} must rise within 0–1 and hold the threshold {cut:g}: scores between are neither."
         raise InputError(message)
     return low, high
 
 
-def _counts(given: Counts | None, box: str) -> dict[str, int]:
+def _counts(given: Any, box: str) -> dict[str, int]:
     counts = {}
+    if given is not None and not isinstance(given, Mapping):
+        message = f"box {box!r} is {given!r}; give counts by reason, {{'no consent': 12}}."
+        raise InputError(message)
     for reason, n in (given or {}).items():
-        if isinstance(n, bool) or int(n) != n or n < 0:
+        number = isinstance(n, numbers.Real) and not isinstance(n, bool)
+        if not number or int(n) != n or n < 0:
             message = f"box {box!r}, {reason!r}: {n!r} is not a count; give a whole number of 0 or more."
             raise InputError(message)
         counts[str(reason)] = int(n)
