@@ -24,7 +24,7 @@ from workbench.scoresheet import (
     taken_name,
 )
 from workbench.spreadsheet import read_spreadsheet
-from workbench.storage import read_json, reading, write_json, writing
+from workbench.storage import read_record, read_table, reading, write_json, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -213,8 +213,8 @@ class Predictions:
     def load(cls, folder: str | Path) -> Self:
         """Read what :meth:`save` wrote, after checking every byte."""
         path = reading(folder, "Predictions")
-        record = read_json(path / "predictions.json")
-        table = pd.read_parquet(path / "predictions.parquet")
+        record = read_record(path / "predictions.json", "classes", "attributes")
+        table = read_table(path / "predictions.parquet")
         # Folders from before there were other tasks do not name theirs.
         task = record.get("task", "classification")
         return cls(table, tuple(record["classes"]), tuple(record["attributes"]), Provenance.load(path), task)

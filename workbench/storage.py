@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
+    import pandas as pd
 
 MANIFEST = "workbench.json"
 FORMAT = 1
@@ -120,6 +121,42 @@ def read_json(path: Path) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         message = f"{path} is not readable JSON ({error}); it may have been cut short or edited."
         raise FileError(message) from error
+    except OSError as error:
+        raise FileError(_lost(path)) from error
+
+
+def read_record(path: Path, *needed: str) -> dict[str, Any]:
+    """Read a JSON file that holds a record with these entries."""
+    record = read_json(path)
+    absent = [name for name in needed if not isinstance(record, dict) or name not in record]
+    if absent or not isinstance(record, dict):
+        message = f"{path} holds no {', '.join(absent) or 'record'}: Workbench did not save it so. Take a sound copy."
+        raise FileError(message)
+    return record
+
+
+def read_table(path: Path, *needed: str) -> pd.DataFrame:
+    """Read a Parquet file that holds a table with these columns."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise FileError(_lost(path))
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        message = f"{path} cannot be read as a Parquet table ({error}); take a sound copy."
+        raise FileError(message) from error
+    absent = [name for name in needed if name not in table.columns]
+    if absent:
+        message = (
+            f"{path} has no column {', '.join(map(repr, absent))}: Workbench did not save it so. Take a sound copy."
+        )
+        raise FileError(message)
+    return table
+
+
+def _lost(path: Path) -> str:
+    return f"{path} is missing from a saved value; copy the whole folder again."
 
 
 def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:

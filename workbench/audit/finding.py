@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.audit import paper
 from workbench.errors import unknown_name
 from workbench.provenance import Provenance
-from workbench.storage import read_json, reading, write_json, writing
+from workbench.storage import read_record, read_table, reading, write_json, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,10 +81,11 @@ class Finding:
     def load(cls, folder: str | Path) -> Self:
         """Read what :meth:`save` wrote, after checking every byte."""
         path = reading(folder, "Finding")
-        record = read_json(path / "finding.json")
+        words = ("kind", "title", "tables", "sentences", "methods", "warnings", "settings")
+        record = read_record(path / "finding.json", *words)
         return cls(
-            record["kind"], record["title"], pd.read_parquet(path / "table.parquet"),
-            {name: pd.read_parquet(path / f"table-{number}.parquet") for number, name in enumerate(record["tables"])},
+            record["kind"], record["title"], read_table(path / "table.parquet"),
+            {name: read_table(path / f"table-{number}.parquet") for number, name in enumerate(record["tables"])},
             tuple(record["sentences"]), tuple(record["methods"]), tuple(record["warnings"]), record["settings"],
             Provenance.load(path),
         )  # fmt: skip

@@ -17,17 +17,22 @@ from workbench.audit.measure import prepare
 from workbench.audit.reading import BINARY, MULTILABEL, reading_of
 from workbench.audit.roster import Roster
 from workbench.audit.sample import Design, design_of
-from workbench.audit.tables import adjusted, gap_tables, metric_table
+from workbench.audit.tables import COLUMNS, GAP_COLUMNS, adjusted, gap_tables, metric_table
 from workbench.errors import FileError, InputError, unknown_name
 from workbench.predictions import Predictions
 from workbench.provenance import Provenance
-from workbench.storage import read_json, reading, write_json, writing
+from workbench.storage import read_json, read_record, read_table, reading, write_json, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from workbench.audit.measure import Prepared
 
+# What a saved audit must know to be read again.
+SETTINGS = (
+    "by", "threshold", "thresholds", "threshold_origin", "task", "metrics", "positive", "reference", "prevalence", "interval",
+    "level", "replicates", "permutations", "enough", "fewest", "seed", "asked", "band", "gap_band",
+)  # fmt: skip
 # What stands in a paper's table of gaps, and of groups.
 PAPER = ["class", "metric", "group", "value", "low", "high", "n", "positives", "patients", "method", "note"]
 PAPER_GAPS = [
@@ -174,10 +179,11 @@ class Audit:
                 f"wb.audit({str(path / 'predictions')!r}, by=…)."
             )
             raise FileError(message)
-        table, gaps, ratios = (pd.read_parquet(path / f"{name}.parquet") for name in ("table", "gaps", "ratios"))
+        columns = {"table": COLUMNS, "gaps": GAP_COLUMNS, "ratios": GAP_COLUMNS}
+        table, gaps, ratios = (read_table(path / f"{name}.parquet", *needed) for name, needed in columns.items())
         return cls(
-            table, gaps, ratios, Predictions.load(path / "predictions"), read_json(path / "settings.json"),
-            tuple(read_json(path / "warnings.json")), Provenance.load(path),
+            table, gaps, ratios, Predictions.load(path / "predictions"), read_record(path / "settings.json", *SETTINGS),
+            tuple(map(str, read_json(path / "warnings.json"))), Provenance.load(path),
         )  # fmt: skip
 
     def __repr__(self) -> str:
