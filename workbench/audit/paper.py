@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ SPECIAL = str.maketrans(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": r"$-$", "≥": r"$\geq$", "≤": r"$\leq$",
-        "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}", "κ": r"$\kappa$",
+        "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}", "κ": r"$\kappa$", "χ": r"$\chi$", "²": r"\textsuperscript{2}", "±": r"$\pm$",
+        "→": r"$\rightarrow$",
     }
 )  # fmt: skip
 PS = ("p", "p_permutation", "p_holm", "p_bh", "p_adjusted")
@@ -43,14 +45,20 @@ def markdown(table: pd.DataFrame) -> str:
     """Return a table as Markdown, see :func:`shown`; ``|`` in names is escaped."""
     text = shown(table)
     lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
+    # A name that reads as an HTML tag is no tag.
+    cells = [[re.sub(r"<(?=[A-Za-z/!?])", "&lt;", _line(cell)).replace("|", r"\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def latex(table: pd.DataFrame, *, caption: str = "", label: str = "") -> str:
     """Return a table as LaTeX for ``booktabs``, see :func:`shown`; what LaTeX would read as commands is escaped."""
     text = shown(table)
     numbers = [pd.api.types.is_numeric_dtype(table[name]) if name in table else True for name in text.columns]
-    rows = [" & ".join(str(cell).translate(SPECIAL) for cell in line) + r" \\" for line in text.to_numpy().tolist()]
+    # LaTeX would take a bracket or star after the last row's end for its argument.
+    rows = [
+        re.sub(r"^(?=[\[*])", "{}", " & ".join(_line(cell).translate(SPECIAL) for cell in line)) + r" \\"
+        for line in text.to_numpy().tolist()
+    ]
     head = " & ".join(str(name).translate(SPECIAL) for name in text.columns) + r" \\"
     said = [rf"\caption{{{caption.translate(SPECIAL)}}}"] if caption else []
     said += [rf"\label{{{label}}}"] if label else []
@@ -84,6 +92,11 @@ def p_said(p: float) -> str:
     """
     text = p_text(p)
     return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def _line(cell: object) -> str:
+    """Return a cell on one line."""
+    return " ".join(str(cell).split("\n"))
 
 
 def _with_interval(value: float, low: float, high: float) -> str:

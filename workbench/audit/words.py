@@ -47,9 +47,7 @@ def methods(audit: Audit) -> list[str]:
     """Say whom the numbers are of, how intervals and gaps were made and why, and where the threshold came from."""
     settings, table = audit.settings, audit.table
     patients = audit.predictions.table["patient"].nunique()
-    said = [
-        f"We audited {len(audit.predictions):,} images of {patients:,} patients with {', '.join(settings['metrics'])}."
-    ]
+    said = [f"We audited {len(audit.predictions):,} images of {patients:,} patients with {_and(settings['metrics'])}."]
     if settings["task"] in ("binary", "multilabel"):
         said.append(_threshold(settings))
     weights = audit.predictions.weights
@@ -61,10 +59,13 @@ def methods(audit: Audit) -> list[str]:
         groups = table.drop_duplicates("group").groupby("by", sort=False).size()
         listed = ", ".join(f"{by} ({count})" for by, count in groups.items() if by)
         said.append(f"Groups (number): {listed}; missing values are a group of their own ({missing_in_words(audit)}).")
+    alike: dict[str, list[str]] = {}
     for metric, rows in table[table["method"] != ""].groupby("metric", sort=False):
         used = rows["method"].value_counts()
         listed = ", ".join(f"{method} ({count} group{'s' if count > 1 else ''})" for method, count in used.items())
-        said.append(f"Intervals of {metric}: {listed}.")
+        alike.setdefault(listed, []).append(str(metric))
+    for listed, metrics in alike.items():
+        said.append(f"Intervals of {_and(metrics)}{' (each)' if len(metrics) > 1 else ''}: {listed}.")
     said.append(
         f"All intervals keep the images of a patient together; bootstrap intervals rest on {settings['replicates']:,} "
         f"replicates that draw patients (Poisson weights, seed {settings['seed']}). Simultaneous bands hold for all numbers "
@@ -144,6 +145,10 @@ def _gap_methods(audit: Audit) -> str:
             "metrics within a class, among patients with the same classes)."
         )
     return said
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _of(row: Any) -> str:
