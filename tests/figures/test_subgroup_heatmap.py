@@ -15,6 +15,14 @@ from workbench.errors import InputError
 from workbench.figures.subgroup_heatmap import UNCARRIED, _direction
 
 
+@pytest.fixture(scope="module")
+def scores():
+    """An audit by sex alone."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"truth": rng.integers(0, 2, 300), "p": rng.random(300), "sex": np.tile(["F", "M"], 150)})
+    return wb.audit(table.assign(who=range(300)), "sex", label="truth", score="p", patient="who", replicates=100)
+
+
 def cells(figure) -> dict[tuple[str, str], tuple]:
     """Text, colour and weight of each cell by group and metric, read off the picture."""
     ax = figure.axes[0]
@@ -99,6 +107,12 @@ def test_wrong_names_and_widths_are_refused_in_a_sentence(audit) -> None:
         figures.subgroup_heatmap(audit, which="gap")
     with pytest.raises(InputError, match="has no room for"):
         figures.subgroup_heatmap(audit, width=30, metrics=["AUROC", "sensitivity", "specificity"])
+
+
+def test_short_names_of_groups_and_few_metrics_have_room(scores, overhang) -> None:
+    made = figures.subgroup_heatmap(scores, ["AUROC"], width="single")
+    assert overhang(made) < 0.2  # mm
+    assert {group for group, _ in cells(made)} == {"all", "sex=F", "sex=M"}
 
 
 def test_it_draws_into_given_axes(audit, said) -> None:

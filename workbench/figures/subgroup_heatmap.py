@@ -67,14 +67,14 @@ def subgroup_heatmap(
         size = font_size("ytick.labelsize")
         names = list(next(iter(cells.values())))
         longest = WIDER * max(text_width(group, size) for group in cells) + SPACE + 0.5
-        room = min(longest, wide - SPACE - LEAST * len(names))
-        if room < 15:
+        left = wide - SPACE - LEAST * len(names)
+        if left < 15:
             message = (
                 f"width {wide:g} mm has no room for {len(names)} metrics beside the groups; take "
                 f"{math.ceil(15 + SPACE + LEAST * len(names))} mm or more, or fewer metrics."
             )
             raise InputError(message)
-        room = min(room, max(0.4 * wide, 15.0))
+        room = min(longest, left, max(0.4 * wide, 15.0))
         lines = [wrapped(group, size, (room - SPACE) / WIDER + 0.01) for group in cells]
         heads = [wrapped(name, size, (wide - room - SPACE) / len(names) / WIDER - 0.8) for name in names]
         upright = any("…" in line for head in heads for line in head)
