@@ -78,5 +78,5 @@ def test_columns_without_content_are_not_printed():
 def test_a_cell_that_latex_or_markdown_would_take_for_a_command_is_text():
     table = pd.DataFrame({"group": ["[a]", "*b", "<b>c\nd"], "value": [0.1, 0.2, 0.3]})
     latex, lines = paper.latex(table).splitlines(), paper.markdown(table).splitlines()
-    assert [line for line in latex if "[a]" in line or "*b" in line] == [r"{}[a] & 0.100 \\", r"{}*b & 0.200 \\"]
+    assert [line for line in latex if "[a]" in line or "*b" in line] == [r"{}[a] & 0.1 \\", r"{}*b & 0.2 \\"]
     assert lines[-1] == "| &lt;b>c d | 0.3 |"
