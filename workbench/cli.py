@@ -1,4 +1,4 @@
-"""The verbs for a shell: ``workbench demo | lab | load | train | predict | explain | trust | audit | figure | show-provenance``.
+"""The verbs for a shell: ``workbench demo | lab | load | train | predict | explain | trust | audit | ask | figure | show-provenance``.
 
 Nothing heavy is imported before a verb is known, so that ``--help`` answers at once.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
-from workbench.errors import InputError, unknown_name
+from workbench.ask import add_ask, add_audit, by_of, names_of, settings_of
+from workbench.errors import EvidenceWarning, InputError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return 0, or 2 where the input was wrong (said in a sentence on stderr)."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _said(options.verb, warnings.showwarning)
+            options.run(options)
     except InputError as error:
         print(f"workbench {options.verb}: {error}", file=sys.stderr)
         return 2
@@ -29,6 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"workbench {options.verb}: stopped.", file=sys.stderr)
         return 130
     return 0
+
+
+def _said(verb: str, otherwise: Any) -> Any:
+    """Return what says in a sentence on stderr what a reader must know before the numbers."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, EvidenceWarning):
+            print(f"workbench {verb}: {message}", file=sys.stderr)
+        else:
+            otherwise(message, category, *where, **more)
+
+    return show
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_predict,
         _add_explain,
         _add_trust,
-        _add_audit,
+        add_audit,
+        add_ask,
         _add_figure,
         _add_show,
     ):
@@ -107,8 +124,8 @@ def _load(options: argparse.Namespace) -> None:
         name: getattr(options, name) for name in ("image", "label", "patient", "mask") if getattr(options, name)
     }
     if options.attributes:
-        settings["attributes"] = _names(options.attributes)
-    cohort = load(options.source, **settings, **_settings(options.set))
+        settings["attributes"] = names_of(options.attributes)
+    cohort = load(options.source, **settings, **settings_of(options.set))
     print(f"{cohort!r}\nSaved in {cohort.save(options.out)}")
 
 
@@ -190,7 +207,7 @@ def _explain(options: argparse.Namespace) -> None:
         target = Over(target, mask=options.mask)
     maps = explain(
         model, cohort, options.method, target=target, batch_size=options.batch_size, out=options.out,
-        **_background(options.background), **_settings(options.set),
+        **_background(options.background), **settings_of(options.set),
     )  # fmt: skip
     print(f"{maps!r}\nSaved in {options.out}")
 
@@ -215,7 +232,7 @@ def _trust(options: argparse.Namespace) -> None:
     from workbench.explain.quality.trust import trust
     from workbench.models.model import Model
 
-    by = [names[0] if len(names) == 1 else tuple(names) for names in map(_names, options.by)]
+    by = by_of(options.by)
     loaded = {str(folder): Attributions.load(folder) for folder in options.maps}
     one_each = len({maps.method for maps in loaded.values()}) == len(loaded)
     # Two of one method (two layers, two targets) are told apart by their folders.
@@ -233,42 +250,23 @@ def _trust(options: argparse.Namespace) -> None:
         print(f"Saved in {found.save(options.out)}")
 
 
-def _add_audit(verbs: Any) -> None:
-    verb = verbs.add_parser("audit", help="measure a table of scores, overall and by subgroup")
-    verb.add_argument("scores", type=Path, help="a CSV/Excel/Parquet table of scores, or saved predictions")
-    verb.add_argument(
-        "--by", action="append", default=[], help="attribute, or several with commas for their intersection"
-    )
-    for column in ("label", "score", "patient"):
-        verb.add_argument(f"--{column}", help=f"the table's column of {column}s")
-    verb.add_argument("--threshold", type=float, default=None)
-    verb.add_argument("--out", type=Path, default=None, help="folder to save the audit in")
-    verb.set_defaults(run=_audit)
-
-
-def _audit(options: argparse.Namespace) -> None:
-    from workbench.audit.assess import audit
-    from workbench.predictions import Predictions
-    from workbench.storage import saved_kind
-
-    settings = {name: getattr(options, name) for name in ("label", "score", "patient", "threshold")}
-    settings = {name: value for name, value in settings.items() if value is not None}
-    by = [names[0] if len(names) == 1 else tuple(names) for names in map(_names, options.by)]
-    scores = Predictions.load(options.scores) if saved_kind(options.scores) else options.scores
-    result = audit(scores, by=by, **settings)
-    print(result.to_frame().to_string(index=False, float_format="%.3f", max_colwidth=60))
-    if options.out:
-        print(f"Saved in {result.save(options.out)}")
+FIGURES = {
+    "attribution-grid": ("Attributions", "Cohort"), "calibration": ("Audit",), "cohort-montage": ("Cohort",),
+    "decision-curve": ("Finding",), "forest": ("Audit",), "gap-over-threshold": ("Audit",), "learning-curve": ("Model",),
+    "map-evidence": ("Trust",), "mrmc": ("Finding",), "precision-recall": ("Audit",), "roc": ("Audit",),
+    "stard": ("Finding",), "subgroup-heatmap": ("Audit",),
+}  # fmt: skip
+"""What each figure is drawn of."""
 
 
 def _add_figure(verbs: Any) -> None:
     verb = verbs.add_parser("figure", help="draw a saved value into a PDF, SVG or PNG that knows its provenance")
-    verb.add_argument("kind", help="attribution-grid, map-evidence, roc, forest")
+    verb.add_argument("kind", help=", ".join(FIGURES))
     verb.add_argument(
         "values",
         type=Path,
         nargs="+",
-        help="the saved audit or evidence; for attribution-grid the maps, then the cohort",
+        help="the saved audit, finding or evidence; for attribution-grid the maps, then the cohort",
     )
     verb.add_argument("--out", type=Path, required=True, help="file ending in .pdf, .svg or .png")
     verb.add_argument(
@@ -278,25 +276,40 @@ def _add_figure(verbs: Any) -> None:
 
 
 def _figure(options: argparse.Namespace) -> None:
-    from workbench import figures
-    from workbench.audit.result import Audit
-    from workbench.cohorts.cohort import Cohort
-    from workbench.explain.attributions import Attributions
-    from workbench.explain.quality.result import Trust
-
-    takes = {
-        "attribution-grid": (Attributions, Cohort), "map-evidence": (Trust,), "roc": (Audit,), "forest": (Audit,)
-    }  # fmt: skip
-    if options.kind not in takes:
-        raise unknown_name("figure", options.kind, takes)
-    if len(options.values) != len(takes[options.kind]):
-        wanted = " and ".join(kind.__name__ for kind in takes[options.kind])
-        message = f"{options.kind} takes {wanted}, one folder each; {len(options.values)} given."
+    if options.kind not in FIGURES:
+        raise unknown_name("figure", options.kind, FIGURES)
+    takes = FIGURES[options.kind]
+    if len(options.values) != len(takes):
+        message = f"{options.kind} takes {' and '.join(takes)}, one folder each; {len(options.values)} given."
         raise InputError(message)
-    values = [kind.load(folder) for kind, folder in zip(takes[options.kind], options.values, strict=True)]
-    draw = getattr(figures, options.kind.replace("-", "_"))
-    draw(*values, **_settings(options.set)).savefig(options.out)
+    from inspect import Parameter, signature
+
+    from workbench import figures
+
+    values = [_loader(kind)(folder) for kind, folder in zip(takes, options.values, strict=True)]
+    draw, settings = getattr(figures, options.kind.replace("-", "_")), settings_of(options.set)
+    known = [one for one in signature(draw).parameters.values() if one.name != "ax"][len(values) :]
+    for name in settings:
+        if name not in [one.name for one in known]:
+            kind = f"{options.kind}: setting"
+            raise unknown_name(kind, name, [one.name for one in known])
+    for one in known:
+        if one.default is Parameter.empty and one.name not in settings:
+            message = f"{options.kind} needs --set {one.name}=…."
+            raise InputError(message)
+    draw(*values, **settings).savefig(options.out)
     print(options.out)
+
+
+def _loader(kind: str) -> Any:
+    """Return what loads a kind of value; only its own room is imported."""
+    from importlib import import_module
+
+    rooms = {
+        "Attributions": "explain.attributions", "Audit": "audit.result", "Cohort": "cohorts.cohort",
+        "Finding": "audit.finding", "Model": "models.model", "Trust": "explain.quality.result",
+    }  # fmt: skip
+    return getattr(import_module(f"workbench.{rooms[kind]}"), kind).load
 
 
 def _add_show(verbs: Any) -> None:
@@ -331,27 +344,6 @@ def _background(folder: Path | None) -> dict[str, Any]:
     from workbench.cohorts.cohort import Cohort
 
     return {} if folder is None else {"background": Cohort.load(folder)}
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``name=value`` pairs; a value that reads as JSON (a number, a list, true) is that, else text."""
-    import json
-
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            message = f"--set {pair!r} needs the form NAME=VALUE, for example --set shortcut=0.9."
-            raise InputError(message)
-        try:
-            settings[name] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name] = value
-    return settings
 
 
 if __name__ == "__main__":
