@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # In a two-class task the last class is the positive one, so words of absence stand first and words of disease last.
 NEGATIVE = frozenset(
@@ -92,13 +93,12 @@ def label_text(series: pd.Series, *, where: str = "the table", first_row: int = 
         column and rows.
     """
     column = f"{where}, column {str(series.name)!r}"
-    values = series.to_numpy(dtype=object)
-    missing = series.isna().to_numpy() | (series.astype(str).str.strip() == "").to_numpy()
+    text = as_text(series)
+    missing = series.isna().to_numpy() | (text == "")
     if missing.any():
         rows = _rows(missing.nonzero()[0], first_row)
         message = f"{column}, {rows}: the label is missing. Fill it in, or leave the rows out."
         raise InputError(message)
-    text = [str(value).strip() for value in values]
     numbers = {value: _number(value) for value in set(text)}
     words = {value for value in numbers if numbers[value] is None}
     # "4a" beside "3" is one scale; "malignant" beside "1" is two.
@@ -107,34 +107,44 @@ def label_text(series: pd.Series, *, where: str = "the table", first_row: int = 
         word = min(strange)
         number = next(value for value in text if numbers[value] is not None)
         message = (
-            f"{column} mixes numbers and words: {number!r} in row {first_row + text.index(number)}, "
-            f"{word!r} in row {first_row + text.index(word)}. Use one spelling for each class."
+            f"{column} mixes numbers and words: {number!r} in row {first_row + _first(text, number)}, "
+            f"{word!r} in row {first_row + _first(text, word)}. Use one spelling for each class."
         )
         raise InputError(message)
     if words:
         _refuse_spellings(text, words, column, first_row)
         return pd.Series(text, index=series.index, name=series.name, dtype=object)
-    for position, value in enumerate(text):
-        number_value = numbers[value]
-        if number_value is None or not number_value.is_integer():
-            message = (
-                f"{column}, row {first_row + position}: label {value} is a fraction; labels are classes. "
-                "Is this the column of scores?"
-            )
-            raise InputError(message)
+    fractions = [value for value, number in numbers.items() if number is not None and not number.is_integer()]
+    if fractions:
+        position, value = min((_first(text, value), value) for value in fractions)
+        message = (
+            f"{column}, row {first_row + position}: label {value} is a fraction; labels are classes. "
+            "Is this the column of scores?"
+        )
+        raise InputError(message)
     whole = {value: str(int(number)) for value, number in numbers.items() if number is not None}
-    return pd.Series([whole[value] for value in text], index=series.index, name=series.name, dtype=object)
+    return pd.Series(text, index=series.index, name=series.name, dtype=object).map(whole)
 
 
-def _refuse_spellings(text: list[str], words: set[str], column: str, first_row: int) -> None:
+def as_text(values: pd.Series, write: Callable[[object], str] = str) -> np.ndarray:
+    """Return each value as text without outer blanks, objects ``(n,)``; every distinct value is written once."""
+    codes, distinct = pd.factorize(values.to_numpy(dtype=object), use_na_sentinel=False)
+    return np.array([write(value).strip() for value in distinct], dtype=object)[codes]
+
+
+def _first(text: np.ndarray, word: str) -> int:
+    return int((text == word).argmax())
+
+
+def _refuse_spellings(text: np.ndarray, words: set[str], column: str, first_row: int) -> None:
     """Refuse words that differ in nothing but capitals: they would count as two classes."""
     seen: dict[str, str] = {}
     for word in sorted(words):
         other = seen.setdefault(word.casefold(), word)
         if other != word:
             message = (
-                f"{column} spells one class in two ways: {other!r} in row {first_row + text.index(other)}, {word!r} in row "
-                f"{first_row + text.index(word)}. Use one spelling for each class."
+                f"{column} spells one class in two ways: {other!r} in row {first_row + _first(text, other)}, {word!r} in row "
+                f"{first_row + _first(text, word)}. Use one spelling for each class."
             )
             raise InputError(message)
 

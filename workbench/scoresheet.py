@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, unknown_name
-from workbench.labels import class_order, label_text
+from workbench.labels import as_text, class_order, label_text
 
 if TYPE_CHECKING:
     from workbench.spreadsheet import Spreadsheet
@@ -114,16 +114,17 @@ def taken_name(sheet: Spreadsheet, name: str) -> InputError:
     )
 
 
-def row_names(sheet: Spreadsheet, column: str | None, role: str, prefix: str) -> list[str]:
+def row_names(sheet: Spreadsheet, column: str | None, role: str, prefix: str) -> np.ndarray:
     """Return a column of ids or patients as text; without one, rows are numbered as the user sees them."""
     if column is None:
-        return [f"{prefix}{sheet.first_row + position}" for position in range(len(sheet.frame))]
+        numbered = [f"{prefix}{sheet.first_row + position}" for position in range(len(sheet.frame))]
+        return np.array(numbered, dtype=object)
     values = sheet.column(column, role)
     missing = np.flatnonzero(values.isna())
     if len(missing):
         message = f"{sheet.cell(missing[0], column)}: the {role} is missing; fill it in, or leave the row out."
         raise InputError(message)
-    names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in values]
+    names = as_text(values, lambda v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v))
     if role == "id":
         twice = pd.Index(names).duplicated()
         if twice.any():
@@ -137,9 +138,9 @@ def attribute_values(series: pd.Series) -> np.ndarray:
     """Keep numbers as numbers and make the rest text, so that a column of mixed kinds can be saved; missing stays so."""
     if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
         return series.to_numpy()
-    text = series.astype(object)
-    blank = series.isna() | (series.astype(str).str.strip() == "")
-    return text.map(lambda value: str(value).strip()).where(~blank, None).to_numpy()
+    text = as_text(series)
+    text[series.isna().to_numpy() | (text == "")] = None
+    return text
 
 
 def _one(sheet: Spreadsheet, given: object, role: str, task: str) -> str:
@@ -174,7 +175,7 @@ def _named(sheet: Spreadsheet, given: object, role: str, names: Sequence[str] | 
 
 
 def _order(sheet: Spreadsheet, labels: pd.Series, column: str, classes: Sequence[str] | None) -> tuple[str, ...]:
-    found = class_order(labels)
+    found = class_order(labels.unique())
     order = found if classes is None else tuple(str(name) for name in classes)
     unlisted = [name for name in found if name not in order]
     if unlisted:
