@@ -42,7 +42,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV); the first time takes a few minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
-	@$(BIN)/python -m workbench.audit.warm  # compiles the bootstrap's loops, so that the first audit need not
+	@$(BIN)/python -m workbench.audit.engine.warm  # compiles the bootstrap's loops, so that the first audit need not
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed tests/reference/peers.txt

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.audit.measure import measure, prepare
+from workbench.audit.engine.measure import measure, prepare
 from workbench.audit.metric import Setting, metrics_of
 from workbench.audit.sample import Design
 from workbench.groups import Partition

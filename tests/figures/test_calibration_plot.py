@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure as PlainFigure
 
 from workbench import figures
-from workbench.audit.calibration_by_group import calibration_by_group
+from workbench.audit.calibration.by_group import calibration_by_group
 from workbench.errors import InputError
 
 

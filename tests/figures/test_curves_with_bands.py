@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as PlainFigure
 
 import workbench as wb
 from workbench import figures
-from workbench.audit.curve_bands import pr_bands, pr_curves, roc_bands
-from workbench.audit.gap_over_threshold import gap_over_threshold
+from workbench.audit.curves.bands import pr_bands, pr_curves, roc_bands
+from workbench.audit.curves.gap_over_threshold import gap_over_threshold
 from workbench.errors import EvidenceWarning, InputError
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
-from workbench.audit.measure import measure
+from workbench.audit.engine.measure import measure
 from workbench.audit.metric import Setting, metric_of
 from workbench.audit.sample import design_of
 from workbench.errors import EvidenceWarning, InputError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.audit.evidence import FEWEST
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.finding import Finding
 from workbench.errors import InputError, unknown_name
 from workbench.predictions import LABEL, SCORE, WEIGHT, Predictions

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.audit.asked import check_interval, entries, positive_class, share, whole
-from workbench.audit.choose import INTERVALS
-from workbench.audit.cutting import cut_at
+from workbench.audit.decisions.cutting import cut_at
 from workbench.audit.doubts import empty_crossings, no_patients, two_values, unlabelled
-from workbench.audit.evidence import ENOUGH, FEWEST
+from workbench.audit.estimation.choose import INTERVALS
+from workbench.audit.estimation.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
 from workbench.audit.metric import named
 from workbench.audit.reading import BINARY, MULTILABEL, defaults, read, setting_of, task_of

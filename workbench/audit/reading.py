@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import share, whole
-from workbench.audit.cutting import cut_by_group
-from workbench.audit.estimates import Estimates, Reading
-from workbench.audit.gaps import against
-from workbench.audit.measure import measure
+from workbench.audit.decisions.cutting import cut_by_group
+from workbench.audit.engine.measure import measure
+from workbench.audit.estimation.estimates import Estimates, Reading
+from workbench.audit.estimation.gaps import against
+from workbench.audit.estimation.permutation import permuted
+from workbench.audit.estimation.roster import Roster
 from workbench.audit.metric import Setting, metrics_of
-from workbench.audit.permutation import permuted
-from workbench.audit.roster import Roster
 from workbench.audit.sample import design_of
 from workbench.audit.tables import adjusted, gap_tables, metric_table
 from workbench.errors import InputError, unknown_name

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from workbench.audit import paper, words
-from workbench.audit.curves import roc_points
-from workbench.audit.estimates import Estimates, counted
-from workbench.audit.gaps import against
-from workbench.audit.measure import prepare
+from workbench.audit.curves.points import roc_points
+from workbench.audit.engine.measure import prepare
+from workbench.audit.estimation.estimates import Estimates, counted
+from workbench.audit.estimation.gaps import against
+from workbench.audit.estimation.roster import Roster
 from workbench.audit.reading import BINARY, MULTILABEL, reading_of
-from workbench.audit.roster import Roster
 from workbench.audit.sample import Design, design_of
 from workbench.audit.tables import COLUMNS, GAP_COLUMNS, adjusted, gap_tables, metric_table
 from workbench.errors import FileError, InputError, unknown_name
@@ -26,7 +26,7 @@ from workbench.storage import read_json, read_record, read_table, reading, write
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from workbench.audit.measure import Prepared
+    from workbench.audit.engine.measure import Prepared
 
 # What a saved audit must know to be read again.
 SETTINGS = (

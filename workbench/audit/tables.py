@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.audit.choose import Bounds, choose
-from workbench.audit.evidence import NOT_ESTIMABLE
-from workbench.audit.gaps import gap
-from workbench.audit.roster import GROUP
+from workbench.audit.estimation.choose import Bounds, choose
+from workbench.audit.estimation.evidence import NOT_ESTIMABLE
+from workbench.audit.estimation.gaps import gap
+from workbench.audit.estimation.roster import GROUP
 from workbench.comparisons import benjamini_hochberg, holm, joint_quantile
 from workbench.intervals import NONE, normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workbench.audit.estimates import Estimates
-    from workbench.audit.roster import Place
+    from workbench.audit.estimation.estimates import Estimates
+    from workbench.audit.estimation.roster import Place
 
 COLUMNS = (
     "metric", "group", "by", "value", "low", "high", "band_low", "band_high", "n", "positives", "patients", "method",
@@ -65,7 +65,7 @@ def gap_tables(
 
     Parameters
     ----------
-    held_against : of each place, see :func:`workbench.audit.gaps.against`.
+    held_against : of each place, see :func:`workbench.audit.estimation.gaps.against`.
     width : of the band, where it is known already.
 
     p-values are adjusted over all differences. Of two groups that are each other's rest, one counts.

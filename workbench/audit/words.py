@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.audit.evidence import NOT_ESTIMABLE, REFUSED
+from workbench.audit.estimation.evidence import NOT_ESTIMABLE, REFUSED
 from workbench.audit.paper import p_said
 from workbench.groups import unknown
 

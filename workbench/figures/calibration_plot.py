@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from workbench.audit.calibration_by_group import GroupCalibration
+    from workbench.audit.calibration.by_group import GroupCalibration
     from workbench.audit.result import Audit
     from workbench.figures.figure import Figure
 
@@ -57,7 +57,7 @@ def calibration(
     ------
     InputError : where `by` is not one of the audit's partitions, or `bins` out of range.
     """
-    from workbench.audit.calibration_by_group import calibration_by_group
+    from workbench.audit.calibration.by_group import calibration_by_group
 
     rows = rows_of(audit, by)
     made = figure_provenance("calibration", {"by": by, "bins": bins, "style": style}, {"audit": audit.provenance})

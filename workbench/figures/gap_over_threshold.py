@@ -44,7 +44,7 @@ def gap_over_threshold(
     ------
     InputError : where a name is unknown, or the metric does not depend on the threshold.
     """
-    from workbench.audit.gap_over_threshold import gap_over_threshold as gaps_of
+    from workbench.audit.curves.gap_over_threshold import gap_over_threshold as gaps_of
 
     gaps = gaps_of(audit, by, metric, reference=reference)
     settings = {"by": by, "metric": metric, "reference": reference, "style": style}

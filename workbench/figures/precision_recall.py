@@ -34,7 +34,7 @@ def precision_recall(
     ----------
     audit, by, ax, width, style : as for :func:`workbench.figures.roc`.
     band : shade where the whole curve lies with the audit's confidence, from
-        :func:`workbench.audit.curve_bands.pr_bands`. With more than three groups each then has axes of its own, and
+        :func:`workbench.audit.curves.bands.pr_bands`. With more than three groups each then has axes of its own, and
         everybody's curve in grey.
 
     Returns
@@ -55,7 +55,7 @@ def precision_recall(
 
 
 def _curves(audit: Audit, by: str | None, rows: pd.DataFrame, *, band: bool) -> list[Curve]:
-    from workbench.audit.curve_bands import pr_bands, pr_curves
+    from workbench.audit.curves.bands import pr_bands, pr_curves
 
     points = pr_curves(audit, by or "")
     bands = pr_bands(audit, by or "") if band else None

@@ -36,7 +36,7 @@ def roc(
     audit : what :func:`workbench.audit` found.
     by : one of the audit's partitions (``"sex"``, ``"sex × age"``); by default everybody.
     band : shade where the whole curve lies with the audit's confidence, from
-        :func:`workbench.audit.curve_bands.roc_bands`. With more than three groups each then has axes of its own, and
+        :func:`workbench.audit.curves.bands.roc_bands`. With more than three groups each then has axes of its own, and
         everybody's curve in grey.
     ax : axes to draw into, in the settings they were made with; by default a new figure.
     width : of a new figure: mm, ``"single"`` or ``"double"`` column.
@@ -89,7 +89,7 @@ def faintly(rows: pd.DataFrame, area: str) -> bool:
 
 
 def _curves(audit: Audit, by: str | None, rows: pd.DataFrame, *, band: bool) -> list[Curve]:
-    from workbench.audit.curve_bands import roc_bands
+    from workbench.audit.curves.bands import roc_bands
 
     points = audit.curves(by or "")
     bands = roc_bands(audit, by or "") if band else None

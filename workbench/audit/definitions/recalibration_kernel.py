@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from workbench.audit.kernels import compiled
+from workbench.audit.engine.kernels import compiled
 
 MOST_STEPS = 100
 # Errors square from step to step: after one this small, that of the next is below rounding.

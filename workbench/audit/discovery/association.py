@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.audit.asked import entries, whole
 from workbench.audit.discovery.cases import Cases, Images, cases_of, checked, found, positive_class
 from workbench.audit.discovery.crossfit import permutations
-from workbench.audit.evidence import FEWEST
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.paper import p_text
 from workbench.clustered import Estimates, gaps, means
 from workbench.comparisons import holm, together

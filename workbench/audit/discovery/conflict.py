@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from workbench.audit.evidence import FEWEST
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.paper import p_text
 from workbench.clustered import Estimates, gaps, joined
 from workbench.comparisons import holm

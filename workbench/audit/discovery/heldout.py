@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.audit.closed_forms import area, pulls
-from workbench.audit.evidence import FEWEST
-from workbench.audit.measure import measure
+from workbench.audit.engine.measure import measure
+from workbench.audit.estimation.closed_forms import area, pulls
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.metric import Setting, metric_of
 from workbench.audit.sample import Design
 from workbench.clustered import gaps, means

@@ -11,7 +11,7 @@ from workbench.audit.discovery.cases import Images, cases_of, checked, embedding
 from workbench.audit.discovery.crossfit import FOLDS
 from workbench.audit.discovery.modes import mode_table
 from workbench.audit.discovery.probing import REPLICATES, Judged, Target, judged, target_of
-from workbench.audit.evidence import ENOUGH
+from workbench.audit.estimation.evidence import ENOUGH
 from workbench.audit.paper import p_text
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from workbench.audit.discovery.crossfit import (
     scaled,
     stratified_area,
 )
-from workbench.audit.evidence import FEWEST
-from workbench.audit.measure import measure
+from workbench.audit.engine.measure import measure
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.metric import Setting, metric_of
 from workbench.audit.sample import Design
 from workbench.clustered import means

@@ -13,8 +13,8 @@ from scipy import stats
 from workbench.audit.discovery.cases import Cases, Images, cases_of, checked, found, known_attribute, positive_class
 from workbench.audit.discovery.conflict import conflict_sentences, conflict_table, sides_of
 from workbench.audit.discovery.probing import judged, target_of
-from workbench.audit.evidence import FEWEST
-from workbench.audit.measure import measure
+from workbench.audit.engine.measure import measure
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.metric import Setting, metrics_of
 from workbench.audit.paper import p_text
 from workbench.audit.sample import Design

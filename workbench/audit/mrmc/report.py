@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.audit.evidence import ENOUGH, FEWEST
+from workbench.audit.estimation.evidence import ENOUGH, FEWEST
 from workbench.audit.mrmc.covariance import delong
 from workbench.audit.paper import p_said
 from workbench.comparisons import holm

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from workbench.audit.evidence import FEWEST
-from workbench.audit.measure import measure
+from workbench.audit.engine.measure import measure
+from workbench.audit.estimation.evidence import FEWEST
 from workbench.audit.metric import NEGATIVES, POSITIVES, Metric, Setting
 from workbench.audit.sample import Design
 from workbench.audit.shift.looks import BEYOND, Look

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import check_interval, entries, positive_class, share
-from workbench.audit.evidence import FEWEST, Carrier, note
+from workbench.audit.engine.replicates import percentiles
+from workbench.audit.estimation.evidence import FEWEST, Carrier, note
 from workbench.audit.metric import Setting, metric_of
-from workbench.audit.replicates import percentiles
 from workbench.audit.sample import design_of
 from workbench.audit.validation.net_benefit import net_benefit
 from workbench.audit.validation.net_benefit_words import methods, sentences, thin, uncalibrated

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import cut
-from workbench.audit.cutting import chosen_among
+from workbench.audit.decisions.cutting import chosen_among
 from workbench.audit.finding import Finding
 from workbench.audit.paper import p_said
 from workbench.audit.validation.contrasts import paired_gap

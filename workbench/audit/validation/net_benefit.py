@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from workbench.audit.blocks import blocks_of, packed_weights
+from workbench.audit.engine.blocks import blocks_of, packed_weights
 
 if TYPE_CHECKING:
     from workbench.audit.sample import Design

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.audit.asked import positive_class
-from workbench.audit.evidence import ENOUGH, FEWEST
+from workbench.audit.estimation.evidence import ENOUGH, FEWEST
 from workbench.audit.validation.areas import Areas, areas
 from workbench.errors import InputError
 from workbench.predictions import LABEL, SCORE, Predictions

@@ -1,0 +1,1 @@
+"""ROC and precision-recall curves, and gaps over thresholds, with bands."""

@@ -1,0 +1,1 @@
+"""Thresholds: chosen, carried, and what can be mended after training."""

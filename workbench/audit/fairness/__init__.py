@@ -1,0 +1,1 @@
+"""Side questions about groups: criteria, two models, power, curves over an attribute."""
