@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.audit.decisions.sameness import marks, shared
 from workbench.audit.finding import Finding
 from workbench.audit.result import Audit
-from workbench.audit.sameness import marks, shared
 from workbench.errors import EvidenceWarning, FileError, InputError
 
 # Sets of a hundred patients are thin on purpose; what must be said is asked for by name.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.audit.asked import cut
+from workbench.audit.decisions.sameness import BY_CHANCE, marks, shared
 from workbench.audit.finding import Finding
-from workbench.audit.sameness import BY_CHANCE, marks, shared
 from workbench.errors import InputError, unknown_name
 from workbench.predictions import SCORE
 

@@ -10,12 +10,12 @@ import pandas as pd
 
 from workbench.audit.asked import check_interval, entries, refuse_few, share, two_classes
 from workbench.audit.decisions.rates import rate_rows
+from workbench.audit.decisions.sameness import BY_CHANCE, marks, shared
 from workbench.audit.decisions.thresholds import Choice, Rule, choose
 from workbench.audit.engine.replicates import percentiles, spread
 from workbench.audit.estimation.evidence import ENOUGH, FEWEST
 from workbench.audit.estimation.joint import joint_design
 from workbench.audit.finding import Finding
-from workbench.audit.sameness import BY_CHANCE, marks, shared
 from workbench.errors import EvidenceWarning, InputError
 from workbench.groups import ALL
 from workbench.predictions import SCORE
