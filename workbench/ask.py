@@ -26,7 +26,7 @@ def add_audit(verbs: Any) -> None:
     """Add ``workbench audit`` to the parsers of verbs."""
     verb = verbs.add_parser("audit", help="measure a table of scores, overall and by subgroup")
     verb.add_argument("scores", type=Path, help="a CSV/Excel/Parquet table of scores, or saved predictions")
-    _add_columns(verb, "label", "score", "patient", "weight")
+    _add_columns(verb, "label", "score", "patient", "weight", "id")
     verb.add_argument(
         "--threshold", default=None, help="a number, the folder of a saved operating point, or '{\"sex=F\": 0.4, …}'"
     )
@@ -54,7 +54,7 @@ def _audit(options: argparse.Namespace) -> None:
     from workbench.audit.assess import audit
 
     names = (
-        "label", "score", "patient", "weight", "positive", "prevalence", "interval", "level", "replicates", "permutations",
+        "label", "score", "patient", "weight", "id", "positive", "prevalence", "interval", "level", "replicates", "permutations",
         "seed",
     )  # fmt: skip
     settings = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -21,7 +21,7 @@ from workbench.errors import EvidenceWarning, FileError, InputError
 # Sets of a hundred patients are thin on purpose; what must be said is asked for by name.
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.errors.EvidenceWarning")
 
-ASKED: dict[str, Any] = {"label": "truth", "score": "p", "patient": "who", "replicates": 100}
+ASKED: dict[str, Any] = {"label": "truth", "score": "p", "patient": "who", "id": "image", "replicates": 100}
 PAIR: dict[str, Any] = {"label": "truth", "score": ["p", "other"], "patient": "who", "id": "image"}
 READINGS = {"reader": "reader", "modality": "modality", "case": "case", "score": "score", "label": "label"}
 
@@ -98,7 +98,7 @@ def test_a_bad_cell_is_named_by_row_and_column_whichever_verb_reads_it(file, ver
         VERBS[verb](file(table(), **cells))
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "audit"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_an_id_on_two_rows_is_named(file, verb):
     with pytest.raises(InputError, match=ROW + "'image': id 'i4' stands on two rows"):
         VERBS[verb](file(table(), image=([5], "i4")))
@@ -140,6 +140,12 @@ def test_one_class_spelt_in_two_ways_is_refused(file):
     word = np.where(frame["truth"] == 0, "healthy", np.where(frame.index % 2 == 0, "Cancer", "cancer"))
     with pytest.raises(InputError, match=r"spells one class in two ways: 'Cancer' in row .*, 'cancer' in row"):
         audit(file(frame.assign(truth=word)))
+
+
+def test_groups_that_differ_in_capitals_alone_are_said(file):
+    frame = table()
+    with pytest.warns(EvidenceWarning, match="'F' and 'f' of 'sex' are groups of their own; use one spelling"):
+        audit(file(frame, sex=(frame.index[(frame["sex"] == "F") & (frame.index < 90)], "f")))
 
 
 def test_blanks_around_words_make_no_classes_and_no_groups(file):
@@ -211,7 +217,7 @@ def test_weights_that_are_none_are_refused(file, weights, message):
 
 def test_an_infinite_attribute_is_refused_and_a_missing_one_is_a_group(file):
     frame = table().assign(age=np.arange(300) % 70 + 0.5)
-    with pytest.raises(InputError, match="row '7', column 'age': the attribute is infinite"):
+    with pytest.raises(InputError, match="row 'i5', column 'age': the attribute is infinite"):
         audit(file(frame, age=([5], "inf")), ["age"])
     found = audit(file(frame, age=(range(90), "")), ["age"])
     assert found.table.set_index(["group", "metric"]).loc[("age=missing", "AUROC"), "n"] == 90

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.audit.asked import check_interval, entries, positive_class, share, whole
 from workbench.audit.decisions.cutting import cut_at
-from workbench.audit.doubts import empty_crossings, no_patients, two_values, unlabelled
+from workbench.audit.doubts import empty_crossings, no_patients, two_spellings, two_values, unlabelled
 from workbench.audit.estimation.choose import INTERVALS
 from workbench.audit.estimation.evidence import ENOUGH, FEWEST
 from workbench.audit.finding import Finding
@@ -38,6 +38,7 @@ def audit(
     score: str | None = None,
     patient: str | None = None,
     weight: str | None = None,
+    id: str | None = None,  # what the column is called everywhere in this package
     threshold: float | Finding | Mapping[str, float] | None = None,
     metrics: Sequence[str] | None = None,
     positive: str | None = None,
@@ -59,8 +60,8 @@ def audit(
     predictions : a `Predictions`, or anybody's table of scores (CSV, Excel, Parquet, DataFrame) with `label` and `score`.
     by : attributes to break down by; a tuple crosses them: ``["sex", "age", ("sex", "age")]``. A missing value is a
         group of its own; a number with more than ten values is cut into quarters of equal size.
-    label, score, patient, weight : columns of a table: the truth, the probability of the positive class, the patient, and
-        what a row counts where the sample was drawn unequally. Images of one patient are resampled together; without
+    label, score, patient, weight, id : columns of a table: the truth, the probability of the positive class, the patient,
+        what a row counts where the sample was drawn unequally, and the image's own name, which stands on one row. Images of one patient are resampled together; without
         `patient` each image counts as a patient, and the audit says so.
     threshold : images with a score at or above it are called positive; 0.5 unless given. A number, what
         ``wb.audit.operating_point`` chose, or one for each group of an attribute, ``{"sex=F": 0.4, "sex=M": 0.5}``. It is
@@ -120,7 +121,7 @@ def audit(
     attributes = list(
         dict.fromkeys(name for entry in crossed for name in ([entry] if isinstance(entry, str) else entry))
     )
-    columns = {"label": label, "score": score, "patient": patient, "weight": weight}
+    columns = {"label": label, "score": score, "patient": patient, "weight": weight, "id": id}
     predictions = _opened(predictions, attributes, columns)
     task = task_of(predictions, positive)
     _check_task(task, {"threshold": threshold, "prevalence": prevalence})
@@ -138,8 +139,9 @@ def audit(
     }  # fmt: skip
     found = read(predictions, settings)
     told = [
-        *thin_groups(found.table), *unlabelled(predictions, found.designs, positive), *([where.warning] if where.warning else []), *no_patients(predictions),
-        *two_values(predictions, attributes, _numbered(predictions, found.designs)), *empty_crossings(found.designs[0].partitions),
+        *thin_groups(found.table), *unlabelled(predictions, found.designs, positive), *([where.warning] if where.warning else []),
+        *no_patients(predictions), *two_values(predictions, attributes, _numbered(predictions, found.designs)),
+        *two_spellings(predictions, attributes), *empty_crossings(found.designs[0].partitions),
     ]  # fmt: skip
     settings |= found.widths
     kept = {name: value for name, value in settings.items() if name != "seed"}
@@ -190,7 +192,7 @@ def _opened(
     if isinstance(source, Predictions):
         given = [name for name, column in columns.items() if column is not None]
         if given:
-            message = "label, score, patient and weight name columns of a table; Predictions know theirs already. Leave them out."
+            message = "label, score, patient, weight and id name columns of a table; Predictions know theirs already. Leave them out."
             raise InputError(message)
         return source
     if columns["label"] is None or columns["score"] is None:
@@ -201,5 +203,5 @@ def _opened(
         raise InputError(message)
     return Predictions.from_table(
         source, label=columns["label"], score=columns["score"], patient=columns["patient"], weight=columns["weight"],
-        attributes=attributes,
+        id=columns["id"], attributes=attributes,
     )  # fmt: skip

@@ -57,6 +57,22 @@ def two_values(predictions: Predictions, attributes: Sequence[str], who: np.ndar
     return said
 
 
+def two_spellings(predictions: Predictions, attributes: Sequence[str]) -> list[str]:
+    """Name values of attributes that differ in nothing but capitals, and so make two groups."""
+    said = []
+    for name in attributes:
+        words = [value for value in predictions.table[name].dropna().unique() if isinstance(value, str)]
+        alike: dict[str, list[str]] = {}
+        for word in sorted(words):
+            alike.setdefault(word.casefold(), []).append(word)
+        twice = [" and ".join(map(repr, spelt)) for spelt in alike.values() if len(spelt) > 1]
+        if twice:
+            said.append(
+                f"{', '.join(twice)} of {name!r} are groups of their own; use one spelling if they mean the same."
+            )
+    return said
+
+
 def empty_crossings(partitions: Sequence[Partition]) -> list[str]:
     """Say which combinations of crossed attributes no image has; those of missing values are not expected."""
     said = []
