@@ -156,3 +156,39 @@ def test_rising_transforms_leave_the_auroc_and_copies_leave_every_value(scores):
     np.testing.assert_allclose(found["value"], copied["value"], atol=1e-12)
     # Three copies of each image of a patient tell no more than one.
     np.testing.assert_allclose(found.loc[area, ["low", "high"]], copied.loc[area, ["low", "high"]], atol=1e-9)
+
+
+def test_a_group_on_which_a_finding_is_labelled_nowhere_has_no_number_of_it():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.integers(0, 2, 300), "b": rng.integers(0, 2, 300), "who": range(300)})
+    frame = frame.assign(p=rng.random(300), q=rng.random(300), site=np.tile(["A", "B", "C"], 100))
+    frame.loc[frame["site"] == "B", "b"] = np.nan
+    with pytest.warns(EvidenceWarning, match=r"Images without a label: B \(100\)"):
+        made = wb.Predictions.from_table(
+            frame, label={"A": "a", "B": "b"}, score={"A": "p", "B": "q"}, task="multilabel", patient="who"
+        )
+    with pytest.warns(EvidenceWarning, match="100 of 300 images are not labelled for 'B'"):
+        found = wb.audit(made, ["site"], metrics=["accuracy", "sensitivity"], permutations=19, replicates=100)
+    rows = found.table[(found.table["class"] == "B")].set_index(["metric", "group"])
+    for metric in ("accuracy", "sensitivity"):
+        row = rows.loc[(metric, "site=B")]
+        assert (row["n"], row["patients"]) == (0, 0)
+        assert np.isnan(row["value"])
+        assert row["note"].startswith("not estimable: no ")
+        assert rows.loc[(metric, "site=A"), "note"] == ""
+    kept = frame[frame["site"] == "C"]
+    right = ((kept["q"] >= 0.5) == (kept["b"] == 1)).mean()
+    assert rows.loc[("accuracy", "site=C"), "value"] == pytest.approx(right)
+    low, high = rows.loc[("accuracy", "site=A"), ["low", "high"]]
+    kept = frame[frame["site"] == "A"]
+    assert low < ((kept["q"] >= 0.5) == (kept["b"] == 1)).mean() < high
+
+
+def test_the_share_of_a_rest_that_counts_little_beside_its_group_stays_within_0_and_1():
+    frame = pd.DataFrame({"y": [1, 1, 0, 0], "p": [0.1, 0.9, 0.2, 0.3], "w": [10, 0.1, 1, 1], "g": list("uvuw")})
+    asked = {"metrics": ["sensitivity"], "fewest": 1, "enough": 1, "replicates": 100}
+    with pytest.warns(EvidenceWarning, match="No patient column"):
+        found = wb.audit(frame, "g", label="y", score="p", weight="w", **asked)
+    # Of what is left beside the ten of u, a tenth, all is found: 10.1 − 10 is less than 0.1 by a rounding.
+    assert of(found.gaps, "sensitivity", "g=u")["value"] == pytest.approx(-1)
+    assert found.gaps["p"].between(0, 1).all()

@@ -109,7 +109,8 @@ def shares(clusters: Clusters, hits: np.ndarray, weights: np.ndarray) -> Shares:
     found = np.stack([hit.by_group(), hit.by_rest()])
     square = whole.products(whole)
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.where(patients > 0, found / total, np.nan)
+        # The rest is a difference of sums, whose rounding must not carry a share of weights beyond 0 or 1.
+        values = np.where(patients > 0, np.clip(found / total, 0, 1), np.nan)
         spread = hit.products(hit) - 2 * values * hit.products(whole) + values**2 * square
         variance = np.where(patients > 1, patients / (patients - 1.0), np.nan) * np.maximum(spread, 0) / total**2
         alone = total**2 / square
@@ -172,5 +173,7 @@ def _counted(images: _Sums) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_group(clusters: Clusters, values: np.ndarray) -> np.ndarray:
-    # Clusters stand group by group, and no group is empty.
-    return np.asarray(np.add.reduceat(values, clusters.starts))
+    # Clusters stand group by group. A group is empty where a finding is labelled on none of its images; without a number of
+    # its own it would get the next one's.
+    ends = np.append(clusters.starts[1:], len(values))
+    return np.where(ends > clusters.starts, np.add.reduceat(np.append(values, 0.0), clusters.starts), 0.0)
