@@ -237,3 +237,48 @@ def test_a_new_process_audits_ten_thousand_rows_in_about_a_second(tmp_path):
         for _ in range(4)
     ]
     assert min(seconds[1:]) < 3
+
+
+QUESTIONS = {
+    "operating_point": lambda one, other, **asked: wb.audit.operating_point(
+        one, rule="sensitivity", target=0.8, by=["sex"], test=other, **asked
+    ),
+    "criteria": lambda one, other, **asked: wb.audit.criteria(one, ["sex"], **asked),
+    "along": lambda one, other, **asked: wb.audit.along(one, "age", "Brier score", points=5, **asked),
+    "compare": lambda one, other, **asked: wb.audit.compare(
+        one, other, ["sex"], metrics=["AUROC", "sensitivity", "ECE (equal mass)"], paired=False, **asked
+    ),
+    "decision_curve": lambda one, other, **asked: wb.audit.decision_curve(one, by="sex", thresholds=[0.1, 0.9], **asked),
+    "mitigate": lambda one, other, **asked: wb.audit.mitigate(one, other, "sex", method="platt", **asked).finding,
+    "detectable": lambda one, other, **_: wb.audit.detectable(one, "sex"),
+    "delong": lambda one, other, **_: wb.audit.delong(one, other, paired=False),
+    "mcnemar": lambda one, other, **_: wb.audit.mcnemar(one, one),
+    "noninferiority": lambda one, other, **_: wb.audit.noninferiority(one, 0.7, margin=0.05, metric="sensitivity"),
+    "stard": lambda one, other, **_: wb.audit.stard(one),
+    "association": lambda one, other, **_: wb.audit.association(one, ["sex", "age"], permuted=199),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::workbench.errors.EvidenceWarning")
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(one=small_tables(), other=small_tables(), level=st.sampled_from([0.5, 0.95, 0.999]))
+def test_whatever_the_tables_a_side_question_is_answered_or_refused(question, one, other, level):
+    other = other.assign(patient_id=other["patient_id"] + 1000)
+    columns = {"label": "truth", "score": "probability", "patient": "patient_id", "attributes": ["sex", "age"]}
+    try:
+        found = question(
+            *(wb.Predictions.from_table(part, **columns) for part in (one, other)), level=level, replicates=100
+        )
+    except InputError:
+        return
+    if {"value", "low", "high"} <= set(found.table):
+        value, low, high = (found.table[name].to_numpy(np.float64) for name in ("value", "low", "high"))
+        told = ~np.isnan(low)
+        assert (np.isnan(high) == ~told).all()
+        assert ((low <= value + 1e-9) & (value <= high + 1e-9))[told].all()
+    words = " ".join([*found.sentences, *found.methods, *found.warnings])
+    assert not re.search(r"\bnan\b", words), words
+    assert "</div>" in found._repr_html_()
+    assert found.to_latex()
+    assert found.to_markdown()

@@ -69,8 +69,20 @@ def _own_threshold(design: Design, rows: np.ndarray, rule: Rule) -> float | None
 
 
 def by_recalibration(design: Design, groups: np.ndarray, count: int, *, kind: str) -> Adjustment:
-    """Fit each group's scores to its own truth: logistic (``"platt"``), by one slope (``"temperature"``), or ``"isotonic"``."""
-    maps: list[tuple[Scores, str, float]] = [_calibrated(design, np.ones(len(groups), dtype=bool), kind)] * count
+    """Fit each group's scores to its own truth: logistic (``"platt"``), by one slope (``"temperature"``), or ``"isotonic"``.
+
+    Raises
+    ------
+    InputError : where the scores of the whole set part its classes, or are all the same, and a logistic fit has no end.
+    """
+    everybody = np.ones(len(groups), dtype=bool)
+    if kind != "isotonic" and _separated(design, everybody):
+        message = (
+            f"in the tuning set every positive scores at or above every negative, or the reverse: method={kind!r} has no end there. "
+            "Give more images, or take method='isotonic'."
+        )
+        raise InputError(message)
+    maps: list[tuple[Scores, str, float]] = [_calibrated(design, everybody, kind)] * count
     borrowed = []
     for group in range(count):
         rows = groups == group

@@ -116,7 +116,10 @@ def equity_scaled(
         return UNKNOWN
     low, high = percentiles(drawn, level)
     ends = np.clip([2 * value - float(high), 2 * value - float(low)], 0, 1)
-    return Disparity(value, float(ends[0]), float(ends[1]), math.nan, (), float(np.nanmean(drawn)) - value)
+    # Reflection alone may leave the value itself out, where nearly all of it is bias.
+    return Disparity(
+        value, min(float(ends[0]), value), max(float(ends[1]), value), math.nan, (), float(np.nanmean(drawn)) - value
+    )
 
 
 def _equity(overall: np.ndarray, groups: np.ndarray, *, by_spread: bool) -> np.ndarray:

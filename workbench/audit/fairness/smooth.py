@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -239,12 +239,13 @@ def _sentences(table: pd.DataFrame, attribute: str, overall: float, flat: float)
     if not len(known):
         return (f"No point along {attribute} has enough patients.",)
     ends = [known.iloc[int(place)].to_dict() for place in (known["value"].argmin(), known["value"].argmax())]
-    low, high = (
-        f"{row['value']:.3f} (band {row['band_low']:.3f}–{row['band_high']:.3f}) at {attribute} {row['at']:.3g}"
-        for row in ends
-    )
+    low, high = (f"{row['value']:.3f}{_banded(row)} at {attribute} {row['at']:.3g}" for row in ends)
     shown = f"{p_said(flat)} for a curve that does not move" if np.isfinite(flat) else "whether it moves cannot be told"
     return (f"{ends[0]['metric']} was {overall:.3f} overall; along {attribute} it ran from {low} to {high}; {shown}.",)
+
+
+def _banded(row: dict[Any, Any]) -> str:
+    return "" if np.isnan(row["band_low"]) else f" (band {row['band_low']:.3f}–{row['band_high']:.3f})"
 
 
 def _method(attribute: str, wide: float, level: float, replicates: int) -> str:

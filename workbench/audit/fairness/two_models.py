@@ -202,7 +202,10 @@ def _rows(
 ) -> list[dict[str, Any]]:
     values, drawn = sides
     change, replicated = values[1] - values[0], drawn[1] - drawn[0]
-    low, high = percentiles(replicated, level)
+    # Replicates of a biased metric (a calibration error) can all lie on one side of the change itself.
+    low, high = (
+        end(change, ends) for end, ends in zip((np.fmin, np.fmax), percentiles(replicated, level), strict=True)
+    )
     p, still = p_zero(replicated), spread(replicated) == 0
     made = []
     for code, group in enumerate(partition.names):
@@ -240,19 +243,23 @@ def _sentences(
     said = []
     for row in table[table["group"] == ALL].to_dict("records"):
         interval = "" if np.isnan(row["low"]) else f" ({row['low']:+.3f} to {row['high']:+.3f}, {p_said(row['p'])})"
-        said.append(
-            f"{row['metric']}: {row['first']:.3f} with {names[0]}, {row['second']:.3f} with {names[1]}, "
-            f"a difference of {row['value']:+.3f}{interval}."
-        )
+        sides = [
+            f"{'not estimable' if np.isnan(row[side]) else format(row[side], '.3f')} with {name}"
+            for side, name in zip(("first", "second"), names, strict=True)
+        ]
+        gap = "" if np.isnan(row["value"]) else f", a difference of {row['value']:+.3f}{interval}"
+        said.append(f"{row['metric']}: {', '.join(sides)}{gap}.")
     groups = table[table["group"] != ALL]
     if len(groups):
         parts = []
         for verdict in ("gains", "loses"):
             found = groups[groups["verdict"] == verdict]
             parts.append(f"{len(found)} {verdict.removesuffix('s')}{_listed(found)}")
+        others = len(groups) - int(groups["verdict"].isin(["gains", "loses"]).sum())
+        rest = f"; of the other {others} no difference was shown" if others else ""
         said.append(
             f"With {names[1]} instead of {names[0]}, of {len(groups)} differences in groups {parts[0]} and {parts[1]} (Holm, "
-            f"{level:.0%}); of the other {len(groups) - int(groups['verdict'].isin(['gains', 'loses']).sum())} no difference was shown."
+            f"{level:.0%}){rest}."
         )
     said += [f"{row['metric']} by {row['by']}: {row['verdict']}." for row in gaps if row["verdict"]]
     return tuple(said)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.groups import ALL
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
     import pandas as pd
 
 # Beyond these a threshold on the score no longer is a threshold probability: risks are off by a quarter, or too extreme.
@@ -57,7 +59,7 @@ def sentences(table: pd.DataFrame, differences: pd.DataFrame, level: float) -> l
             f"The net benefit of {name} was above that of treating all and of treating none at threshold probabilities of "
             f"{_ranges(better.to_numpy(), rows['threshold'].to_numpy())}"
             f"{f', with a pointwise {100 * level:g}% interval above zero at {held}' if held else ', nowhere with an interval above zero'}. "
-            f"At {best['threshold']:g} it was {best['value']:.3f} ({100 * level:g}% CI {best['low']:.3f} to {best['high']:.3f}), "
+            f"At {best['threshold']:g} it was {best['value']:.3f} ({_bounds(best, level)}), "
             f"{best['gain']:.3f} more than the better of the two: as {1000 * best['gain']:.0f} more true positives in 1,000 "
             "patients without a further false alarm."
         )
@@ -93,6 +95,12 @@ def _ranges(chosen: np.ndarray, points: np.ndarray) -> str:
         return " and ".join(texts)
     longest = max(range(len(runs)), key=lambda place: len(runs[place]))
     return f"{texts[longest]} (and {len(places) - len(runs[longest])} others)"
+
+
+def _bounds(row: Mapping[Hashable, Any], level: float) -> str:
+    if np.isnan(row["low"]):
+        return "no interval"
+    return f"{100 * level:g}% CI {row['low']:.3f} to {row['high']:.3f}"
 
 
 def methods(prevalence: float | None, level: float, replicates: int) -> list[str]:
