@@ -147,3 +147,10 @@ def test_what_cannot_be_asked_is_refused(given, said):
 def test_a_table_needs_its_label_named():
     with pytest.raises(InputError, match="label="):
         wb.audit.association(training())
+
+
+def test_an_attribute_of_names_is_left_out_and_named():
+    table = training(60).assign(note=[f"film {row}" for row in range(120)])
+    with pytest.warns(EvidenceWarning, match=r"Not looked at.*: note\."):
+        found = wb.audit.association(table, label="finding", patient="who", permuted=199)
+    assert "note" not in set(found.to_frame("attributes")["by"])

@@ -124,3 +124,11 @@ def test_a_finding_comes_back_whole(tmp_path):
     found = wb.audit.stard(results=RESULTS, excluded={"a": 1})
     again = type(found).load(found.save(tmp_path / "f"))
     pd.testing.assert_frame_equal(again.to_frame("reasons"), found.to_frame("reasons"))
+
+
+def test_what_of_the_predictions_is_not_counted_is_said():
+    table = pd.DataFrame({"y": [0, 1] * 30, "p": np.linspace(0.1, 0.9, 60), "who": range(60), "w": [1.0, 2.0] * 30})
+    weighted = wb.Predictions.from_table(table, label="y", score="p", patient="who", weight="w")
+    with pytest.warns(EvidenceWarning, match="weights of rows are not used"):
+        found = wb.audit.stard(weighted)
+    assert any("weights of rows" in sentence for sentence in found.warnings)

@@ -81,7 +81,7 @@ def association(
             "nothing can go with a label that is always the same. Give images of both classes."
         )
         raise InputError(message)
-    parts = _parts(cases, named)
+    parts, left_out = _parts(cases, named)
     groups = _groups(cases, parts, chosen, level, seed)
     attributes = _attributes(cases, parts, permuted, seed)
     strong = attributes[(attributes["p_adjusted"] <= 1 - level) & (attributes["cramers_v"] >= SMALL)]
@@ -89,7 +89,7 @@ def association(
     return found(
         "association", "What goes with the label", groups, tables={"attributes": attributes},
         sentences=_sentences(attributes, groups, chosen, level), methods=_methods(chosen, permuted, level),
-        cautions=[_shortcut(row, groups, chosen) for _, row in strong.iterrows()], settings=settings,
+        cautions=[*[_shortcut(row, groups, chosen) for _, row in strong.iterrows()], *left_out], settings=settings,
         parents={"images": origin}, seed=seed,
     )  # fmt: skip
 
@@ -121,22 +121,24 @@ def _opened(images: Any, by: list[Any] | None, label: str | None, patient: str |
     return Cases(order, tuple(dict.fromkeys(map(str, named))), tuple(class_order(labels))), origin
 
 
-def _parts(cases: Cases, by: list[Any] | None) -> list[Partition]:
+def _parts(cases: Cases, by: list[Any] | None) -> tuple[list[Partition], list[str]]:
+    """Return who is compared, and what is told of attributes that make no groups."""
+    found_parts, names = [], []
     if by is not None:
         found_parts = partitions(cases, by)[1:]
     else:
-        found_parts = []
         for name in cases.attributes:
             try:
                 found_parts += partitions(cases, [name])[1:]
-            except InputError:  # names, not groups
-                continue
+            except InputError:  # too many values to be groups
+                names.append(name)
     # One group alone goes with nothing.
     found_parts = [part for part in found_parts if len(np.unique(part.codes)) > 1]
     if not found_parts:
         message = "there is no attribute with two groups to hold against the label; name some with by=[…]."
         raise InputError(message)
-    return found_parts
+    told = f"Not looked at, since they have too many values to be groups: {', '.join(names)}."
+    return found_parts, [told] if names else []
 
 
 def _groups(cases: Cases, parts: list[Partition], positive: str, level: float, seed: int) -> pd.DataFrame:

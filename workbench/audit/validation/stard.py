@@ -22,7 +22,7 @@ from workbench.audit.validation.flow import (
     Flow,
 )
 from workbench.audit.validation.mcnemar import thresholds
-from workbench.audit.validation.pairing import Columns, Source, predictions_of, scored
+from workbench.audit.validation.pairing import Columns, Source, predictions_of, scored, unused
 from workbench.audit.validation.telling import told
 from workbench.errors import InputError, unknown_name
 from workbench.intervals import normal_quantile
@@ -96,10 +96,11 @@ def stard(
         message = "give either predictions or results=, the final diagnoses by result of the index test."
         raise InputError(message)
     parents: dict[str, Provenance] = {}
-    shares = None
+    shares, ignored = None, list[str]()
     if predictions is not None:
         opened = predictions_of(predictions, Columns(label, score, patient, id))
-        side = scored(opened, positive_class(opened, positive), "the table")
+        chosen = positive_class(opened, positive)
+        side, ignored = scored(opened, chosen, "the table"), unused(opened, chosen)
         unit = unit or ("images" if side.clustered else "patients")
         cut, _ = thresholds(threshold)
         low, high = _band(inconclusive, cut)
@@ -127,7 +128,7 @@ def stard(
                 "unit": unit}  # fmt: skip
     return told(
         "stard", "Flow of participants", table, sentences=_sentences(flow, unit, shares or _shares(flow)), methods=_methods(settings),
-        said=_said(flow, unit), settings=settings, parents=parents,
+        said=[*ignored, *_said(flow, unit)], settings=settings, parents=parents,
         tables={"reasons": flow.reasons(), "cross": flow.cross()},
     )  # fmt: skip
 
