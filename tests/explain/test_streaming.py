@@ -8,6 +8,7 @@ import mmap
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,6 @@ def test_a_full_disk_is_told_and_what_is_finished_is_gone_on_from(
             if room[0] < 0:
                 # Half of the batch reaches the disk, as it does when it fills up.
                 os.write(file._stream.fileno(), values.tobytes()[: values.nbytes // 2])
-                os.ftruncate(file._stream.fileno(), file._end)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         append(file, values)
 
@@ -276,3 +276,38 @@ def test_a_folder_that_cannot_be_made_is_told_before_any_work(tmp_path, make_mod
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(FileError, match=r"notes/.maps-unfinished cannot be made \(Not a directory\)"):
         explain(make_model(network()), make_cohort(4), out=tmp_path / "notes" / "maps")
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_a_second_of_work_at_most(tmp_path) -> None:
+    code = f"""
+import sys, time
+import numpy as np
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import torch
+import workbench as wb
+from torch import nn
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    def forward(self, images):
+        time.sleep(0.1 * (sys.argv[1] == "slow"))
+        return self.layers(images)
+cohort = wb.Cohort.from_arrays(np.random.default_rng(0).normal(size=(400, 1, 16, 16)).astype("float32"), [0, 1] * 200)
+model = wb.Model.wrap(Slow(), classes=["0", "1"])
+out = {str(tmp_path / "maps")!r}
+print("begun", flush=True)
+maps = wb.explain(model, cohort, target="1", batch_size=2, out=out)
+print(np.array_equal(maps.maps, wb.explain(model, cohort, target="1", batch_size=2).maps))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    with subprocess.Popen([*command, "slow"], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "begun\n"
+        time.sleep(4)
+        running.kill()
+    journal = json.loads((tmp_path / ".maps-unfinished" / "journal.json").read_text())
+    assert 20 <= journal["done"] < 400  # at 20 images a second, of which the last two seconds may be lost
+    done = subprocess.run([*command, "quick"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["begun", "True"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,3 +104,14 @@ def test_it_works_where_gradients_are_switched_off(
 def test_frozen_networks_are_explained(make_model, make_cohort) -> None:
     net = network().requires_grad_(False)
     assert explain(make_model(net), make_cohort(4)).maps.any()
+
+
+def test_the_number_of_threads_is_as_before_in_old_and_new_threads(make_model, make_cohort) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        explain(make_model(network()), make_cohort(4), batch_size=2)
+        with ThreadPoolExecutor(1) as other:
+            assert (torch.get_num_threads(), other.submit(torch.get_num_threads).result()) == (2, 2)
+    finally:
+        torch.set_num_threads(before)

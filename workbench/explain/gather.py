@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.json"
 ROW_COLUMNS = ("target", "score", "saturated")
+# Between two times that finished images are made safe.
+SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,10 @@ class InMemory:
 class OnDisk:
     """Parts appended to plain ``.npy`` files in a folder beside `folder`; what is whole there is kept and gone on from.
 
-    The journal tells how many images are finished. It is written after their bytes are on the disk, so that a process
-    that is killed, or a disk that is full, costs the batch at work and nothing before it. Files are written by
-    appending, not through a memory map: a full disk is then an error that can be told, not a crash.
+    The journal tells how many images are finished. It is written after their bytes are on the disk, once a second (waiting
+    for a disk after every batch would take longer than many networks do) and when the call ends, however it ends. So an
+    error or a full disk costs the batch at work, and a process that is killed one second more. Files are written
+    by appending, not through a memory map: a full disk is then an error that can be told, not a crash.
     """
 
     def __init__(self, folder: str | Path, images: int, names: list[str] | None, question: Mapping[str, Any]) -> None:
@@ -93,6 +98,7 @@ class OnDisk:
         self.scratch = self.folder.parent / f".{self.folder.name}-unfinished"
         self.images, self.question = images, plain(question)
         self.done, self._columns = 0, list[str]()
+        self._safe, self._settled = 0, time.monotonic()
         self._files: dict[str, list[_Appended]] = {}
         self._settings: dict[str, Any] = {}
         self._parents: dict[str, Provenance] = {}
@@ -106,8 +112,8 @@ class OnDisk:
 
     def start_over(self) -> None:
         """Throw away what is unfinished, and begin with the first image."""
-        self.close()
-        self.done, self._columns = 0, list[str]()
+        self._close_files()
+        self.done, self._safe, self._columns = 0, 0, list[str]()
         self._files, self._settings, self._parents = {}, {}, {}
         shutil.rmtree(self.scratch, ignore_errors=True)
         try:
@@ -128,7 +134,7 @@ class OnDisk:
         return self.scratch / str(place) / f"{name}.npy"
 
     def _resume(self, record: Mapping[str, Any]) -> None:
-        self.done = int(record["done"])
+        self.done = self._safe = int(record["done"])
         self._settings = dict(record["settings"])
         self._parents = {role: Provenance.from_dict(parent) for role, parent in record["parents"].items()}
         for name, shape in record["files"].items():
@@ -139,7 +145,7 @@ class OnDisk:
         self._columns = list(record["columns"])
 
     def add(self, part: Part) -> None:
-        """Append the next images of the cohort; afterwards they are safe."""
+        """Append the next images of the cohort; within a second they are safe."""
         self._columns, rows = _rows(part)
         self._settings |= part.settings
         self._parents |= part.parents
@@ -153,13 +159,24 @@ class OnDisk:
                 for file, one in zip(self._files[name], values, strict=True):
                     file.append(one)
             self.done += part.scores.shape[1]
-            self._write_journal()
+            if time.monotonic() - self._settled > SECONDS:
+                self._settle()
         except OSError as error:
+            with suppress(OSError):
+                self._settle()
             message = (
-                f"{self.scratch} cannot be written ({error.strerror or error}); {self.done} of {self.images} images are safe "
+                f"{self.scratch} cannot be written ({error.strerror or error}); {self._safe} of {self.images} images are safe "
                 "there. Make room, and call again with the same arguments: it goes on from the next image."
             )
             raise FileError(message) from error
+
+    def _settle(self) -> None:
+        """Wait until the finished images are on the disk, and say so in the journal."""
+        for files in self._files.values():
+            for file in files:
+                file.keep(self.done)
+        self._write_journal()
+        self._safe, self._settled = self.done, time.monotonic()
 
     def _write_journal(self) -> None:
         files = {name: list(of[0].shape) for name, of in self._files.items()}
@@ -173,6 +190,7 @@ class OnDisk:
 
     def finish(self) -> list[Gathered]:
         """Return one whole for each target, its arrays mapped from the disk."""
+        self._settle()
         found = []
         for place in range(len(self.folders)):
             mapped = {name: np.load(self._path(place, name), mmap_mode="r") for name in self._files}
@@ -181,7 +199,13 @@ class OnDisk:
         return found
 
     def close(self) -> None:
-        """Close the files; what is on the disk stays."""
+        """Close the files; what is finished stays."""
+        if self.done > self._safe:
+            with suppress(OSError):
+                self._settle()
+        self._close_files()
+
+    def _close_files(self) -> None:
         for files in self._files.values():
             for file in files:
                 file.close()
@@ -250,7 +274,7 @@ class _Appended:
     def __init__(self, path: Path, rows: int, shape: tuple[int, ...], dtype: str, done: int) -> None:
         self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype).str
         path.parent.mkdir(parents=True, exist_ok=True)
-        size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        self._size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         # Unbuffered: what could not be written must not come back when the file is closed.
         self._stream = path.open("r+b" if path.exists() else "w+b", buffering=0)
         if done == 0:
@@ -261,21 +285,21 @@ class _Appended:
             np.lib.format.read_magic(self._stream)
             np.lib.format.read_array_header_1_0(self._stream)
             # Bytes after the last finished image are those of a batch that was cut off.
-            self._stream.truncate(self._stream.tell() + done * size)
+            self._stream.truncate(self._stream.tell() + done * self._size)
             self._stream.seek(0, os.SEEK_END)
-        self._end = self._stream.tell()
+        self._begin = self._stream.tell() - done * self._size
 
     def append(self, values: np.ndarray) -> None:
-        try:
-            left = memoryview(np.ascontiguousarray(values).tobytes())
-            while left:
-                left = left[self._stream.write(left) :]
-            os.fsync(self._stream.fileno())
-        except OSError:
-            # Room for the journal, and no half image at the end.
-            os.ftruncate(self._stream.fileno(), self._end)
-            raise
-        self._end += values.nbytes
+        left = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+        while left:
+            left = left[self._stream.write(left) :]
+
+    def keep(self, rows: int) -> None:
+        """Wait until the first `rows` are on the disk; what stands after them, of a batch that was cut off, goes."""
+        # Cut first: on a full disk this makes room for the journal.
+        os.ftruncate(self._stream.fileno(), self._begin + rows * self._size)
+        self._stream.seek(0, os.SEEK_END)
+        os.fsync(self._stream.fileno())
 
     def first(self, rows: int) -> np.ndarray:
         """Return the first rows; the header tells of more than there is yet."""
