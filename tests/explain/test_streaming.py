@@ -138,6 +138,23 @@ def test_a_full_disk_is_told_and_what_is_finished_is_gone_on_from(
     )
 
 
+def test_a_disk_that_fails_at_the_very_end_is_told_and_gone_on_from(
+    tmp_path, monkeypatch, make_model, make_cohort
+) -> None:
+    model, cohort = make_model(network()), make_cohort(8)
+
+    def full(file: gather._Appended, rows: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(gather._Appended, "keep", full)
+        with pytest.raises(FileError, match=r"No space left on device\); 0 of 8 images are safe"):
+            explain(model, cohort, out=tmp_path / "maps", **SHAP)
+    assert np.array_equal(
+        explain(model, cohort, out=tmp_path / "maps", **SHAP).maps, explain(model, cohort, **SHAP).maps
+    )
+
+
 @pytest.mark.slow
 def test_a_file_size_limit_of_the_system_itself_is_told(tmp_path) -> None:
     code = f"""

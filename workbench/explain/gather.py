@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from workbench.provenance import Provenance, plain
 from workbench.storage import MANIFEST, check_free, read_array, read_json, seal, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from workbench.explain.attributions import Attributions
     from workbench.explain.task import Part
@@ -149,7 +149,7 @@ class OnDisk:
         self._columns, rows = _rows(part)
         self._settings |= part.settings
         self._parents |= part.parents
-        try:
+        with self._told():
             for name, values in _arrays(part, rows).items():
                 if name not in self._files:
                     self._files[name] = [
@@ -161,6 +161,12 @@ class OnDisk:
             self.done += part.scores.shape[1]
             if time.monotonic() - self._settled > SECONDS:
                 self._settle()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell a disk that cannot be written, and how many images are safe, after saving what can be."""
+        try:
+            yield
         except OSError as error:
             with suppress(OSError):
                 self._settle()
@@ -190,7 +196,8 @@ class OnDisk:
 
     def finish(self) -> list[Gathered]:
         """Return one whole for each target, its arrays mapped from the disk."""
-        self._settle()
+        with self._told():
+            self._settle()
         found = []
         for place in range(len(self.folders)):
             mapped = {name: np.load(self._path(place, name), mmap_mode="r") for name in self._files}
